@@ -1,0 +1,67 @@
+"""Parallel map: `[f(x) for x in xs]` becomes `pmap(f, xs)`.
+
+The house, from the roof down; a module imports only from below its own floor:
+
+    doors     parmap, api, decorator
+    engine    scheduler
+    plan      plan
+    rooms     options, chunking, source, progress, executors/*
+    tools     tasks, worker, transport
+    ground    events, outcome, machine       (standard library only)
+
+Importing this package is light: what is heavy is imported where it is used.
+"""
+
+from __future__ import annotations
+
+from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
+from .options import parallel_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .decorator import parallel as parallel
+    from .outcome import ExecutorUnavailable as ExecutorUnavailable
+    from .outcome import Failure as Failure
+    from .outcome import WorkerCrashed as WorkerCrashed
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ExecutorUnavailable",
+    "Failure",
+    "WorkerCrashed",
+    "delayed",
+    "parallel",
+    "parallel_config",
+    "partition",
+    "pcall",
+    "pimap",
+    "pmap",
+    "pstarmap",
+    "shutdown",
+    "warm",
+]
+
+for _function in (delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm):
+    _function.__module__ = __name__  # in tracebacks and pickles, the public name
+del _function
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names whose modules cost milliseconds (typing, dataclasses) when first used."""
+    if name == "parallel":
+        from .decorator import parallel as found
+    elif name in ("ExecutorUnavailable", "Failure", "WorkerCrashed"):
+        from . import outcome
+
+        found = getattr(outcome, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return __all__

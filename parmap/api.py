@@ -1,0 +1,624 @@
+"""The doors: each shapes its input, and hands over.
+
+    door ---> plan.choose ---> scheduler.Run ---> batches ---> a list, or an iterator
+
+What the doors share stands here once: how a call is started, and what becomes of failures.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from time import monotonic
+
+from .chunking import Sizes
+from .events import Call
+from .machine import usable_cpus
+from .options import check, resolve
+from .plan import choose, count
+from .scheduler import Run
+from .source import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator
+    from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+
+    from .events import Batch
+    from .outcome import Failure
+
+    A = TypeVar("A")
+    B = TypeVar("B")
+    C = TypeVar("C")
+    D = TypeVar("D")
+    E = TypeVar("E")
+    R = TypeVar("R")
+    S = TypeVar("S")
+
+    class Options(TypedDict, total=False):
+        """The options of every door, but for *on_error*, on which the type of the result depends."""
+
+        executor: object
+        workers: int | None
+        chunksize: int | Literal["auto"]
+        retries: int
+        progress: bool | str | dict[str, Any] | type
+        initializer: Callable[[], object] | None
+
+    Task = tuple[Callable[..., R], tuple[Any, ...], dict[str, Any]]
+    _Iterator = Iterator[R]
+else:
+    _Iterator = object
+
+    def overload(function):
+        return function
+
+
+READ_ON = 0.002  # seconds a reader may take before the workers are seen to
+
+
+@overload
+def pmap(
+    fn: Callable[[A], R],
+    a: Iterable[A],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pmap(
+    fn: Callable[[A, B], R],
+    a: Iterable[A], b: Iterable[B],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pmap(
+    fn: Callable[[A, B, C], R],
+    a: Iterable[A], b: Iterable[B], c: Iterable[C],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pmap(
+    fn: Callable[[A, B, C, D], R],
+    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pmap(
+    fn: Callable[[A, B, C, D, E], R],
+    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D], e: Iterable[E],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pmap(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any],
+    on_error: Literal["return"],
+    **options: Unpack[Options],
+) -> list[R | Failure]: ...
+@overload
+def pmap(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any],
+    on_error: Callable[[Failure], S],
+    **options: Unpack[Options],
+) -> list[R | S]: ...
+@overload
+def pmap(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any],
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+def pmap(fn: Any, /, *iterables: Iterable[Any], **options: Any) -> Any:
+    """Return `list(map(fn, *iterables))`, computed in parallel.
+
+    Guaranteed: the results are those of the loop, in the order of the input; each iterable is
+    iterated once, by the caller's thread; whatever a task does, the others are not affected; no
+    `if __name__ == "__main__"` is needed, and *fn* may be a lambda.
+
+    Not guaranteed: that tasks start in the order of the input, or see what others changed: in
+    another process a task works on copies.
+
+    Args:
+        fn: called once for each task with one item of each iterable.  Any callable.
+        *iterables: any number of iterables; the shortest ends the call.
+        executor: where tasks run.  `"auto"` (default): in the caller as long as that is quickest,
+            else in processes.  `"serial"`: in the caller.  `"threads"`.  `"processes"`: worker
+            processes of parmap, which stay warm between calls.  `"multiprocessing"`: a Pool.
+            `"futures"`: a ProcessPoolExecutor.  `"joblib"`: the active backend of joblib.  Or a
+            `concurrent.futures.Executor`, `multiprocessing.pool.Pool` or `joblib.Parallel`, which
+            is borrowed, and never shut down.
+        workers: how many tasks run at the same time.  None: as many as there are usable CPUs, for
+            threads min(32, CPUs + 4).  Negative as in joblib: -2 means all CPUs but one.
+        chunksize: tasks per message; `"auto"`: learnt from the time that tasks take.
+        on_error: `"raise"`: the first failure in time is raised here, the rest cancelled.
+            `"return"`: a `Failure` stands in the task's place.  A function: what it returns for
+            the `Failure` does.
+        retries: further attempts for a task that fails, or whose worker dies.
+        progress: True, a label, a dict of tqdm arguments or a tqdm class: show a bar on stderr.
+        initializer: called once in each worker before its first task; what it raises, the call
+            raises.  Bind arguments with `functools.partial`.
+
+    Returns:
+        A list with one result for each task, in the order of the input.
+
+    Raises:
+        TypeError: *fn* is not callable, an argument not iterable, or an option unknown.
+        ValueError: an option is out of range.
+        ExecutorUnavailable: the executor cannot run here.
+        pickle.PicklingError: *fn* cannot be sent to another process, and the executor needs it.
+        Exception: what the first failing task raised, under `on_error="raise"`, with the worker's
+            traceback as its cause and a note naming the task; or what an iterable raised.
+
+    With *executor* other than `"auto"`, `"serial"` and `"threads"`, tasks that were in a chunk with
+    one that killed its worker may run twice.
+
+    Example:
+        >>> from parmap import pmap
+        >>> pmap(lambda x: x * x, range(5))
+        [0, 1, 4, 9, 16]
+    """
+    return _collect(_start("pmap", Call(fn, _shape(iterables)), iterables, options))
+
+
+@overload
+def pstarmap(
+    fn: Callable[..., R],
+    iterable: Iterable[Iterable[Any]],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pstarmap(
+    fn: Callable[..., R],
+    iterable: Iterable[Iterable[Any]],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[Options],
+) -> list[R | Failure]: ...
+@overload
+def pstarmap(
+    fn: Callable[..., R],
+    iterable: Iterable[Iterable[Any]],
+    /,
+    *,
+    on_error: Callable[[Failure], S],
+    **options: Unpack[Options],
+) -> list[R | S]: ...
+def pstarmap(fn: Any, iterable: Iterable[Iterable[Any]], /, **options: Any) -> Any:
+    """Return `list(itertools.starmap(fn, iterable))`, computed in parallel.
+
+    Args:
+        fn: called once for each item of *iterable*, with what is in the item as its arguments.
+        iterable: an iterable of lists or tuples.
+        **options: as for `pmap`, with the same guarantees.
+
+    Example:
+        >>> from parmap import pstarmap
+        >>> pstarmap(pow, [(2, 3), (3, 2)])
+        [8, 9]
+    """
+    return _collect(_start("pstarmap", Call(fn, "args"), (iterable,), options))
+
+
+@overload
+def pcall(
+    tasks: Iterable[Task[R]],
+    /,
+    *,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> list[R]: ...
+@overload
+def pcall(
+    tasks: Iterable[Task[R]],
+    /,
+    *,
+    on_error: Literal["return"],
+    **options: Unpack[Options],
+) -> list[R | Failure]: ...
+@overload
+def pcall(
+    tasks: Iterable[Task[R]],
+    /,
+    *,
+    on_error: Callable[[Failure], S],
+    **options: Unpack[Options],
+) -> list[R | S]: ...
+def pcall(tasks: Iterable[Any], /, **options: Any) -> Any:
+    """Return `[fn(*args, **kwargs) for fn, args, kwargs in tasks]`, computed in parallel.
+
+    Args:
+        tasks: an iterable of `(fn, args, kwargs)`, which `delayed`, or joblib's, makes.
+        **options: as for `pmap`, with the same guarantees.
+
+    Raises:
+        TypeError: also when an item of *tasks* is not such a tuple.
+
+    Example:
+        >>> from parmap import delayed, pcall
+        >>> pcall([delayed(pow)(2, 3), delayed(round)(2.567, ndigits=1)])
+        [8, 2.6]
+    """
+    return _collect(_start("pcall", Call(None, "task"), (tasks,), options))
+
+
+@overload
+def pimap(
+    fn: Callable[[A], R],
+    a: Iterable[A],
+    /,
+    *,
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> Stream[R]: ...
+@overload
+def pimap(
+    fn: Callable[[A, B], R],
+    a: Iterable[A], b: Iterable[B],
+    /,
+    *,
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> Stream[R]: ...
+@overload
+def pimap(
+    fn: Callable[[A, B, C], R],
+    a: Iterable[A], b: Iterable[B], c: Iterable[C],
+    /,
+    *,
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> Stream[R]: ...
+@overload
+def pimap(
+    fn: Callable[[A, B, C, D], R],
+    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D],
+    /,
+    *,
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> Stream[R]: ...
+@overload
+def pimap(
+    fn: Callable[[A, B, C, D, E], R],
+    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D], e: Iterable[E],
+    /,
+    *,
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> Stream[R]: ...
+@overload
+def pimap(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any],
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["return"],
+    **options: Unpack[Options],
+) -> Stream[R | Failure]: ...
+@overload
+def pimap(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any],
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Callable[[Failure], S],
+    **options: Unpack[Options],
+) -> Stream[R | S]: ...
+@overload
+def pimap(
+    fn: Callable[..., R],
+    /,
+    *iterables: Iterable[Any],
+    ordered: bool = ...,
+    buffersize: int | None = ...,
+    on_error: Literal["raise"] = ...,
+    **options: Unpack[Options],
+) -> Stream[R]: ...
+def pimap(
+    fn: Any,
+    /,
+    *iterables: Iterable[Any],
+    ordered: bool = True,
+    buffersize: int | None = None,
+    **options: Any,
+) -> Any:
+    """Return an iterator over `map(fn, *iterables)`, computed in parallel ahead of its reader.
+
+    Guaranteed: the input, which may be endless, is drawn from only as far ahead of the results
+    that were read as *buffersize* says; all results before a failing task are given before its
+    exception is raised; when the iterator is closed or thrown away, no more input is drawn and
+    nothing goes on running, but the workers stay warm.
+
+    Args:
+        fn: as for `pmap`.
+        *iterables: as for `pmap`.
+        ordered: False gives each result as soon as it is there.
+        buffersize: how many tasks may be drawn and not read yet, 1 or more.  None: enough to keep
+            the workers busy.
+        **options: as for `pmap`.
+
+    Returns:
+        An iterator with `close()`, which is also a context manager that closes it.
+
+    Raises:
+        RuntimeError: also when a task raised StopIteration, which cannot leave an iterator.
+
+    Example:
+        >>> from itertools import count
+        >>> from parmap import pimap
+        >>> squares = pimap(lambda x: x * x, count())
+        >>> next(squares), next(squares), next(squares)
+        (0, 1, 4)
+        >>> squares.close()
+    """
+    _check_buffersize(buffersize)
+    started = _start("pimap", Call(fn, _shape(iterables)), iterables, options)
+    return Stream(started, ordered=ordered, buffersize=buffersize)
+
+
+def delayed(fn: Callable[..., R], /) -> Callable[..., Task[R]]:
+    """Return a function whose call `delayed(fn)(*args, **kwargs)` makes a task for `pcall`.
+
+    Example:
+        >>> from parmap import delayed
+        >>> delayed(sorted)([2, 1], reverse=True)[1:]
+        (([2, 1],), {'reverse': True})
+    """
+    _check_callable(fn, "delayed")
+
+    def task(*args: Any, **kwargs: Any) -> Task[R]:
+        return fn, args, kwargs
+
+    return task
+
+
+def partition(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
+    """Return the values in *results* and the Failures in it, each in their order.
+
+    Example:
+        >>> from parmap import partition, pmap
+        >>> values, failures = partition(pmap(lambda x: 1 / x, [1, 0, 2], on_error="return"))
+        >>> values, [failure.index for failure in failures]
+        ([1.0, 0.5], [1])
+    """
+    from .outcome import Failure
+
+    values: list[R] = []
+    failures: list[Failure] = []
+    for result in results:
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
+            values.append(result)
+    return values, failures
+
+
+def warm(workers: int | None = None) -> None:
+    """Start the workers of `executor="processes"`, so that the next call need not.
+
+    Returns when they are ready.  They wait for calls until `shutdown` or the end of the process.
+
+    Args:
+        workers: how many; as for `pmap`.
+
+    Example:
+        >>> from parmap import shutdown, warm
+        >>> warm(2)
+        >>> shutdown()
+    """
+    check({"workers": workers}, "warm")
+    from .executors import lanes
+
+    lanes.warm(count(workers, usable_cpus()))
+
+
+def shutdown() -> None:
+    """End the warm workers, and wait until they are gone.  Calls under way keep theirs.
+
+    The next call that needs workers starts new ones.
+    """
+    from .executors import lanes
+
+    lanes.shutdown()
+
+
+class _Started:
+    """A call under way, and what must be closed after it."""
+
+    __slots__ = ("bar", "on_error", "run")
+
+    def __init__(self, run: Run, on_error: Any, bar: Any) -> None:
+        self.run = run
+        self.on_error = on_error
+        self.bar = bar
+
+    def close(self) -> None:
+        try:
+            self.run.close()
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+
+
+def _start(
+    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
+) -> _Started:
+    """Check everything that can be checked, and prepare the call; no task runs yet."""
+    options = resolve(given, door)
+    if call.shape != "task":
+        _check_callable(call.fn, door)
+    _check_iterables(iterables, door)
+    call.initializer = options["initializer"]
+    source = Source(iterables, _check_task if call.shape == "task" else None)
+    executor = choose(call, source, options, asked="executor" in given)
+    bar = None
+    if options["progress"] is not False:
+        from .progress import Bar
+
+        bar = Bar(options["progress"], source.total)
+    size = options["chunksize"]
+    sizes = Sizes(None if size == "auto" else int(size))
+    run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else ())
+    return _Started(run, options["on_error"], bar)
+
+
+def _shape(iterables: tuple[Iterable[Any], ...]) -> str:
+    return "item" if len(iterables) == 1 else "args"
+
+
+def _collect(started: _Started) -> list[Any]:
+    parts: dict[int, list[Any]] = {}
+    run = started.run
+    try:
+        while batches := run.advance():
+            for batch in batches:
+                if batch.error is not None:
+                    raise batch.error
+                if batch.failures:
+                    _settle(batch, started.on_error)
+                parts[batch.start] = batch.values
+    finally:
+        started.close()
+    return list(chain.from_iterable(parts[start] for start in sorted(parts)))
+
+
+def _settle(batch: Batch, on_error: Any) -> None:
+    """Raise the first failure of *batch*, or put into each one's place what *on_error* says."""
+    for position, failure in batch.failures.items():
+        if on_error == "raise":
+            failure.unwrap()
+        batch.values[position] = failure if on_error == "return" else on_error(failure)
+
+
+class Stream(_Iterator):
+    """The iterator that `pimap` returns: closes the call when it ends or is thrown away."""
+
+    __module__ = "parmap"
+
+    def __init__(self, started: _Started, *, ordered: bool, buffersize: int | None) -> None:
+        self._started = started
+        self._results = self._read(ordered, buffersize)
+
+    def __iter__(self) -> Stream[R]:
+        return self
+
+    def __next__(self) -> R:
+        return next(self._results)
+
+    def __enter__(self) -> Stream[R]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Draw no more input, stop what runs, and give the workers back.  May be called twice."""
+        self._results.close()
+        self._started.close()
+
+    def _read(self, ordered: bool, buffersize: int | None) -> Generator[R, None, None]:
+        run, on_error = self._started.run, self._started.on_error
+        waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
+        input_error: Exception | None = None
+        read = 0
+        try:
+            while batches := run.advance(read + (buffersize or run.horizon())):
+                waiting.update((batch.start, batch) for batch in batches)
+                while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
+                    if batch.error is not None:
+                        input_error = batch.error  # raised when all results before it are read
+                        continue
+                    if batch.failures and on_error == "raise":
+                        position = min(batch.failures)
+                        yield from batch.values[:position]
+                        batch.failures[position].unwrap()
+                    _settle(batch, on_error)
+                    due = monotonic() + READ_ON
+                    for value in batch.values:
+                        read += 1
+                        yield value
+                        if monotonic() > due:  # the reader is slow: see to the workers meanwhile
+                            limit = read + (buffersize or run.horizon())
+                            more = run.advance(limit, block=False)
+                            waiting.update((batch.start, batch) for batch in more)
+                            due = monotonic() + READ_ON
+            if input_error is not None:
+                raise input_error
+        finally:
+            self._started.close()
+
+
+def _check_callable(fn: object, door: str) -> None:
+    if not callable(fn):
+        raise TypeError(
+            f"{door}() must be given a callable first, got {fn!r} of type {type(fn).__name__}"
+        )
+
+
+def _check_iterables(iterables: tuple[object, ...], door: str) -> None:
+    if not iterables:
+        raise TypeError(f"{door}() needs at least one iterable after the function")
+    for position, iterable in enumerate(iterables, 2 if door != "pcall" else 1):
+        kind = type(iterable)
+        if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
+            cure = ""
+            if isinstance(iterable, int) and position > 2:
+                cure = f"; a chunk size is given by name: {door}(fn, xs, chunksize={iterable})"
+            raise TypeError(
+                f"{door}() argument {position} must be an iterable, got {iterable!r}{cure}"
+            )
+
+
+def _check_task(task: Any, index: int) -> Any:
+    """Return *task*; raise TypeError unless it is `(function, args, kwargs)`."""
+    if isinstance(task, tuple) and len(task) == 3:
+        fn, args, kwargs = task
+        if callable(fn) and isinstance(args, (tuple, list)) and isinstance(kwargs, dict):
+            return task
+    raise TypeError(
+        f"task {index} must be a tuple (function, args, kwargs), as delayed(function)(...) makes "
+        f"it, got {task!r}"
+    )
+
+
+def _check_buffersize(buffersize: object) -> None:
+    if buffersize is not None and (
+        isinstance(buffersize, bool) or not isinstance(buffersize, int) or buffersize < 1
+    ):
+        raise ValueError(f"buffersize must be None or a number of tasks, got {buffersize!r}")

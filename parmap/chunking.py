@@ -1,0 +1,56 @@
+"""How many tasks make a chunk: arithmetic on what was measured, without clocks or threads.
+
+A chunk should be long enough that its overhead does not count and short enough that, at the end of
+the input, no worker waits long for another.  Its cost can only be guessed from the tasks before
+it; but as a worker hands back what it did not get to within `BUDGET`, a wrong guess costs little.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+TARGET = 0.010
+"""Seconds of work in a chunk.  Its overhead, some 50 to 200 us, is then at most 2 % of it; at ten
+times as much the last chunks of a short call would leave the other workers idle."""
+
+BUDGET = 0.020
+"""Seconds after which a worker hands back the rest of a chunk.  More makes a wrong guess dearer,
+and a crash too, which costs the results that were not sent yet; less splits chunks for noise."""
+
+GROWTH = 16
+"""A chunk is at most so many times larger than the largest completed: the first few tasks may be
+untypical, and what is sent and handed back was pickled for nothing."""
+
+SHARE = 0.5
+"""Weight of the newest chunk in the running estimate of the cost of a task."""
+
+
+class Sizes:
+    """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None."""
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self._fixed = fixed
+        self._largest = 0
+        self.cost: float | None = None  # seconds a task, estimated
+
+    def learn(self, tasks: int, seconds: float) -> None:
+        """Take into account that *tasks* tasks took *seconds* where they ran."""
+        if tasks:
+            cost = seconds / tasks
+            self.cost = cost if self.cost is None else self.cost + SHARE * (cost - self.cost)
+            self._largest = max(self._largest, tasks)
+
+    def next(self, remaining: int | None, workers: int) -> int:
+        """Return the size of the next chunk when *remaining* tasks (None: unknown) are left."""
+        if self._fixed is not None:
+            return self._fixed
+        if self.cost is None:
+            return 1
+        size = min(ceil(TARGET / max(self.cost, 1e-9)), GROWTH * self._largest)
+        if remaining is not None:  # towards the end, two rounds of ever smaller pieces
+            size = min(size, ceil(remaining / (2 * workers)))
+        return max(1, size)
+
+    def horizon(self, window: int) -> int:
+        """Return how many tasks keep *window* chunks out, and as many again waiting to be read."""
+        return 4 * window * self.next(None, 1)

@@ -1,0 +1,125 @@
+"""The decorator `parallel`: a function that stays what it is, and gains `map` and its kin."""
+
+from __future__ import annotations
+
+import sys
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
+
+from .api import pimap, pmap, pstarmap
+from .options import check
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .api import Options
+
+P = ParamSpec("P")
+R = TypeVar("R", covariant=True)
+
+
+class Parallel(Generic[P, R]):
+    """A function with the doors of parmap as methods; `parallel` makes it.
+
+    Calling it calls the function, here and now.  It pickles by its name where a fresh interpreter
+    finds it under that name, and by value elsewhere (in `__main__`, a notebook, a function).
+    """
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, fn: Callable[P, R], options: dict[str, Any]) -> None:
+        self._options = options
+        update_wrapper(self, fn)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.__wrapped__(*args, **kwargs)
+
+    def map(self, *iterables: Iterable[Any], **options: Any) -> list[R]:
+        """Return `pmap(self, *iterables)` with the decorator's options and *options*."""
+        return pmap(self, *iterables, **{**self._options, **options})
+
+    def starmap(self, iterable: Iterable[Iterable[Any]], **options: Any) -> list[R]:
+        """Return `pstarmap(self, iterable)` with the decorator's options and *options*."""
+        return pstarmap(self, iterable, **{**self._options, **options})
+
+    def imap(self, *iterables: Iterable[Any], **options: Any) -> Iterator[R]:
+        """Return `pimap(self, *iterables)` with the decorator's options and *options*."""
+        return pimap(self, *iterables, **{**self._options, **options})
+
+    def __get__(self, instance: object, owner: type | None = None) -> Parallel[..., R]:
+        """Bind the function as it would bind itself: to an instance, a class or nothing."""
+        bound = self.__wrapped__.__get__(instance, owner)
+        if bound is self.__wrapped__:
+            return self
+        return _Bound(bound, self._options)
+
+    def __repr__(self) -> str:
+        return f"<parallel {self.__wrapped__!r}>"
+
+    def __reduce__(self) -> Any:
+        name = self.__qualname__
+        found: Any = sys.modules.get(self.__module__)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        if found is self and self.__module__ != "__main__":
+            return name
+        # The function may refer to this object: as state, it comes when the object is known.
+        return _new, (), (self.__wrapped__, self._options), None, None, _set
+
+
+class _Bound(Parallel[P, R]):
+    """A method of an instance: pickles as the instance and the method's name."""
+
+    def __reduce__(self) -> Any:
+        method: Any = self.__wrapped__
+        return getattr, (method.__self__, method.__func__.__name__)
+
+
+def _new() -> Parallel[..., Any]:
+    return Parallel.__new__(Parallel)
+
+
+def _set(made: Parallel[..., Any], state: tuple[Callable[..., Any], dict[str, Any]]) -> None:
+    made.__init__(*state)  # type: ignore[misc]
+
+
+@overload
+def parallel(fn: Callable[P, R], /) -> Parallel[P, R]: ...
+@overload
+def parallel(
+    *, on_error: Any = ..., **options: Unpack[Options]
+) -> Callable[[Callable[P, R]], Parallel[P, R]]: ...
+def parallel(fn: Any = None, /, **options: Any) -> Any:
+    """Decorate a function so that `f.map(xs)` is `pmap(f, xs)`; `f(x)` stays a plain call.
+
+    Works on functions, methods, class methods and static methods, and as `@parallel(...)` with
+    default options for the function's maps.
+
+    Args:
+        **options: any options of `pmap`; those given to `map`, `starmap` or `imap` win over them.
+
+    Returns:
+        The function, with the methods `map`, `starmap` and `imap`.
+
+    Raises:
+        TypeError: what is decorated is not callable, or an option is unknown.
+        ValueError: an option is out of range.
+
+    Example:
+        >>> from parmap import parallel
+        >>> @parallel(workers=2)
+        ... def square(x):
+        ...     return x * x
+        >>> square(3), square.map([1, 2, 3])
+        (9, [1, 4, 9])
+    """
+    check(options, "parallel")
+    if fn is None:
+        return lambda function: Parallel(_callable(function), options)
+    return Parallel(_callable(fn), options)
+
+
+def _callable(fn: Any) -> Any:
+    if callable(fn) or isinstance(fn, (staticmethod, classmethod)):
+        return fn
+    raise TypeError(f"parallel decorates functions, got {fn!r}; options are given by name")

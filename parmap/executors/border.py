@@ -1,0 +1,81 @@
+"""How chunks reach the workers of executors that are not our lanes: as objects, or as bytes.
+
+Both borders give `outgoing(chunk) -> (function, argument)`, for the executor to run, and
+`incoming(chunk, answer) -> Report`, for what the function returned.
+"""
+
+from __future__ import annotations
+
+import pickle
+from contextvars import copy_context
+from threading import get_ident
+
+from ..events import Unsendable
+from ..tasks import STOP, nested, new_note, run_chunk
+from ..worker import Packed, perform_in_pool, unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..events import Call, Chunk, Report
+
+
+class ByReference:
+    """For threads of this process: nothing is copied; tasks run in a copy of our context."""
+
+    def __init__(self, call: Call, budget: float) -> None:
+        self._call = call
+        self._budget = budget
+        self._note = new_note()  # shared by all threads: only STOP is read from it
+        self._context = copy_context()
+        self._initialized: set[int] = set()
+
+    def outgoing(self, chunk: Chunk) -> tuple[Callable[[Chunk], Report], Chunk]:
+        return self.run, chunk
+
+    def incoming(self, chunk: Chunk, answer: Report) -> Report:
+        return answer
+
+    def stop(self) -> None:
+        """Let no thread start another task."""
+        self._note[STOP] = 1
+
+    def run(self, chunk: Chunk) -> Report:
+        """Run *chunk* in the current thread, initialized before."""
+        return self._context.copy().run(self._run, chunk)
+
+    def _run(self, chunk: Chunk) -> Report:
+        nested.set(True)
+        initializer = self._call.initializer
+        if initializer is not None and get_ident() not in self._initialized:
+            initializer()
+            self._initialized.add(get_ident())
+        return run_chunk(self._call, chunk, self._budget, self._note)
+
+
+class ByValue:
+    """For other processes: everything is pickled by us, here, and by name nothing of `__main__`."""
+
+    def __init__(self, call: Call, budget: float) -> None:
+        """Raise PicklingError if the function cannot be sent."""
+        self._packed = Packed(call)
+        self._budget = budget
+
+    def outgoing(self, chunk: Chunk) -> tuple[Callable[[bytes], bytes], bytes]:
+        try:
+            return perform_in_pool, self._packed.parcel(chunk, self._budget)
+        except pickle.PicklingError as error:
+            raise Unsendable(str(error)) from error
+
+    def incoming(self, chunk: Chunk, answer: bytes) -> Report:
+        return unpack(chunk, answer)
+
+    def stop(self) -> None:
+        """Do nothing: nobody can reach a task in a process that is not ours."""
+
+
+if TYPE_CHECKING:
+    Border = ByReference | ByValue
+    Answer = Any

@@ -1,0 +1,105 @@
+"""Tasks in a `concurrent.futures.Executor`: a ProcessPoolExecutor of ours, or any that is lent to us.
+
+When a worker of a ProcessPoolExecutor dies, all its futures fail and it is broken for good.  Ours
+is then replaced, and what was in flight runs again with nothing beside it, until the culprit is
+known; a borrowed one is not touched, and what was in flight has failed.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from queue import SimpleQueue
+
+from ..events import Loss, Report
+from ..outcome import ExecutorUnavailable, WorkerCrashed
+from .border import ByReference, ByValue
+from .start import fresh_interpreters, ignore_interrupt, kill
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..events import Call, Chunk
+    from .border import Border
+
+
+class Futures:
+    """Submits chunks and collects futures; *ahead* chunks wait in the executor for a free worker."""
+
+    def __init__(
+        self, call: Call, budget: float, workers: int, borrowed: Executor | None = None
+    ) -> None:
+        self.workers = workers
+        self.window = 2 * workers  # a queue for all workers: what waits there waits for any of them
+        self._borrowed = borrowed
+        self._owned: Executor | None = None
+        border = ByReference if isinstance(borrowed, ThreadPoolExecutor) else ByValue
+        self._border: Border = border(call, budget)
+        self._chunks: dict[Future[Any], Chunk] = {}
+        self._done: SimpleQueue[Future[Any]] = SimpleQueue()
+        self._news: list[Report] = []
+
+    def submit(self, chunk: Chunk) -> None:
+        function, argument = self._border.outgoing(chunk)
+        try:
+            future = self._executor().submit(function, argument)  # type: ignore[arg-type]
+        except BrokenExecutor as error:  # it broke a moment ago
+            self._break()
+            then = "over" if self._borrowed else "again"
+            self._news.append(Report(chunk, [], loss=Loss(_crash(error), "crash", then)))
+        except RuntimeError as error:
+            raise ExecutorUnavailable(f"the executor refuses tasks: {error}") from error
+        else:
+            self._chunks[future] = chunk
+            future.add_done_callback(self._done.put)
+
+    def wait(self, block: bool) -> list[Report]:
+        news, self._news = self._news, []
+        while self._chunks and not (self._done.empty() and (news or not block)):
+            future = self._done.get()
+            chunk = self._chunks.pop(future)
+            try:
+                news.append(self._border.incoming(chunk, future.result()))
+            except BrokenExecutor as error:
+                self._break()
+                then = "over" if self._borrowed else "alone"
+                news.append(Report(chunk, [], loss=Loss(_crash(error), "crash", then)))
+        return news
+
+    def close(self) -> None:
+        self._border.stop()
+        for future in self._chunks:
+            future.cancel()
+        self._break()
+
+    def _executor(self) -> Executor:
+        if self._borrowed is not None:
+            return self._borrowed
+        if self._owned is None:
+            self._owned = _process_pool(self.workers)
+        return self._owned
+
+    def _break(self) -> None:
+        """Let go of an executor of ours: broken, or no longer needed."""
+        owned, self._owned = self._owned, None
+        if owned is None:
+            return
+        if any(not future.done() for future in self._chunks):
+            # Waiting for what runs could take for ever; the executor offers no other way to stop it.
+            for process in list((getattr(owned, "_processes", None) or {}).values()):
+                kill(process)
+        owned.shutdown(cancel_futures=True)
+
+
+def _process_pool(workers: int) -> Executor:
+    from concurrent.futures import ProcessPoolExecutor
+
+    return ProcessPoolExecutor(
+        workers, mp_context=fresh_interpreters("futures"), initializer=ignore_interrupt
+    )
+
+
+def _crash(error: BaseException) -> WorkerCrashed:
+    crash = WorkerCrashed(f"a worker died, and the executor with it: {error}")
+    crash.__cause__ = error
+    return crash

@@ -1,0 +1,121 @@
+"""Tasks in whatever backend joblib has active, or in a `joblib.Parallel` that is lent to us.
+
+joblib's own interface dispatches a whole iterator; what we need is the interface its backends
+implement, `submit` and `retrieve_result_callback`, which is documented for their authors.
+"""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+
+from ..events import Loss, Report
+from ..outcome import ExecutorUnavailable, WorkerCrashed
+from .border import ByReference, ByValue
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..events import Call, Chunk
+    from .border import Border
+
+
+def parallel(workers: int | None) -> Any:
+    """Return a `joblib.Parallel` of ours; *workers* None means joblib's configuration, or all."""
+    try:
+        import joblib
+    except ImportError as error:
+        raise ExecutorUnavailable(
+            "executor='joblib' needs the package joblib: python -m pip install joblib"
+        ) from error
+    if workers is not None:
+        return joblib.Parallel(n_jobs=workers)
+    configured = joblib.Parallel()
+    return configured if configured.n_jobs not in (None, 1) else joblib.Parallel(n_jobs=-1)
+
+
+class Joblib:
+    """Submits chunks to the backend of *parallel*, entered for the call if it is not yet."""
+
+    def __init__(self, call: Call, budget: float, parallel: Any, *, borrowed: bool) -> None:
+        self._parallel = parallel
+        self._borrowed = borrowed
+        self._entered = not parallel._managed_backend
+        if self._entered:
+            parallel.__enter__()
+        self._backend = parallel._backend
+        self.workers = parallel._effective_n_jobs()
+        self.window = 2 * self.workers
+        threads = getattr(self._backend, "uses_threads", False)
+        self._border: Border = (ByReference if threads else ByValue)(call, budget)
+        # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
+        self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
+        self._chunks: dict[int, Chunk] = {}
+        self._count = 0
+        self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
+        self._news: list[Report] = []
+
+    def submit(self, chunk: Chunk) -> None:
+        from joblib.parallel import BatchedCalls
+
+        function, argument = self._border.outgoing(chunk)
+        if self._inline:
+            self._news.append(self._border.incoming(chunk, function(argument)))
+            return
+        self._count += 1
+        number = self._count
+        # joblib's own wrapper: it tells the task which backend nested calls of joblib should use,
+        # and some registered backends look into it.
+        batch = BatchedCalls([(function, (argument,), {})], self._backend.get_nested_backend())
+        try:
+            self._backend.submit(batch, callback=lambda out: self._done.put((number, out)))
+        except Exception as error:
+            if not _broken(error):
+                raise
+            self._break()
+            self._lose(chunk, error, "again")
+        else:
+            self._chunks[number] = chunk
+
+    def wait(self, block: bool) -> list[Report]:
+        while self._chunks and not (self._done.empty() and (self._news or not block)):
+            number, out = self._done.get()
+            chunk = self._chunks.pop(number, None)
+            if chunk is None:
+                continue
+            try:
+                (answer,) = self._backend.retrieve_result_callback(out)
+            except Exception as error:
+                if not _broken(error):
+                    raise
+                self._lose(chunk, error, "alone")
+                if not self._chunks:  # all that were in flight have told of it
+                    self._break()
+            else:
+                self._news.append(self._border.incoming(chunk, answer))
+        news, self._news = self._news, []
+        return news
+
+    def close(self) -> None:
+        self._border.stop()
+        if self._chunks and not self._borrowed:
+            self._backend.abort_everything(ensure_ready=False)
+        self._chunks.clear()
+        if self._entered:
+            self._entered = False
+            self._parallel.__exit__(None, None, None)
+
+    def _break(self) -> None:
+        if not self._borrowed:
+            self._backend.abort_everything(ensure_ready=True)
+
+    def _lose(self, chunk: Chunk, error: Exception, then: str) -> None:
+        crash = WorkerCrashed(f"a worker of joblib's backend died: {error}")
+        crash.__cause__ = error
+        fate = "over" if self._borrowed else then
+        self._news.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
+
+
+def _broken(error: Exception) -> bool:
+    """Tell whether *error* says that a worker died (loky's class, vendored by joblib)."""
+    return any("BrokenExecutor" in cls.__name__ for cls in type(error).__mro__)

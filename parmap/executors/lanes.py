@@ -1,0 +1,385 @@
+"""Tasks in worker processes of our own, each on a channel of its own: the executor "processes".
+
+::
+
+    Lanes (one a call)      lends lanes, gives each a chunk, polls all their descriptors at once
+      Lane (one a worker)   owns a process, the channel to it, its note, and a pidfd
+        worker.main         answers parcels until the channel ends
+
+Guaranteed:
+
+- the caller knows which chunk each worker has, and from the note which task of it: blame is exact,
+  and what happens to one worker touches no other;
+- a lane serves one call at a time; between calls it waits, warm, in `_idle`;
+- every lane is in exactly one place, leased by one `Lanes` or in `_idle`, and whoever takes it out
+  of there for good ends it: `Lane.end` closes the descriptors and reaps the process;
+- a message is sent only to a worker that waits for one, so that sending never blocks for longer
+  than the worker needs to read it.
+
+Assumed: POSIX (sockets by descriptor, poll).  The death of a worker shows as the end of its channel
+or, where the system has them, on its pidfd: a grandchild may hold the channel open.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import select
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+
+from ..events import Loss, Report, Unsendable
+from ..machine import usable_cpus
+from ..outcome import ExecutorUnavailable, WorkerCrashed
+from ..tasks import IDLE, RUNNING, STOP
+from ..transport import Channel
+from ..worker import NOTE_BYTES, READY, Packed, Recent, here, open_note, unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO
+
+    from ..events import Call, Chunk
+    from ..worker import Place
+
+GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
+PATIENCE = 1.0  # seconds a worker has to end by itself; then it is killed
+STILLBORN = 3  # workers in a row that die before their first message: then something is wrong
+
+# Libraries that start a thread for each core would start cores x workers of them.
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+# With "-P" the current directory shadows nothing; the caller's path comes with the first parcel.
+_BOOT = "import sys; sys.path.append({root!r}); from parmap.worker import main; main({fd}, {page})"
+
+
+class Lane:
+    """One worker process, and all that belongs to it."""
+
+    def __init__(self, place: Place) -> None:
+        """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
+        self.known = Recent()
+        self.chunk: Chunk | None = None
+        self.since = 0.0  # when it got the chunk, on the monotonic clock
+        self.user: Lanes | None = None  # whom it told where it is
+        self.ready = False
+        self._pidfd = -1
+        ours, theirs = socket.socketpair()
+        with ours, theirs, _shared_page() as page:
+            root = str(Path(__file__).parents[2])
+            self.process = subprocess.Popen(
+                [
+                    sys.executable,
+                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                    *("-P", "-c", _BOOT.format(root=root, fd=theirs.fileno(), page=page.fileno())),
+                ],
+                pass_fds=(theirs.fileno(), page.fileno()),
+                stdin=subprocess.DEVNULL,
+                env=place[2],
+            )
+            self.note = open_note(page.fileno())
+            self.note[RUNNING] = IDLE
+            self.channel = Channel(ours.detach())
+        try:
+            self._pidfd = os.pidfd_open(self.process.pid)
+        except (AttributeError, OSError):  # not Linux
+            pass
+
+    def fds(self) -> list[int]:
+        """Return the descriptors on which news of this lane comes, the channel first."""
+        return [fd for fd in (self.channel.fd, self._pidfd) if fd >= 0]
+
+    def readable(self, seconds: float) -> bool:
+        """Wait up to *seconds* until there is a message to read, or the end of the channel."""
+        return _poll([self.channel.fd], seconds) != []
+
+    def end(self, patience: float) -> int | None:
+        """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
+        self.channel.close()
+        try:
+            if self._pidfd >= 0:
+                _poll([self._pidfd], patience)
+                patience = 0.0
+            self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        finally:
+            if self._pidfd >= 0:
+                os.close(self._pidfd)
+                self._pidfd = -1
+        return self.process.returncode
+
+    def forget(self) -> None:
+        """Let go of it without a sign: it is the worker of the process that we were forked from."""
+        self.process.returncode = 0  # keeps Popen from warning that it still runs
+        self.channel.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+
+def _shared_page() -> IO[bytes]:
+    """Return a file without a name, for the memory that a worker and we share."""
+    if hasattr(os, "memfd_create"):
+        page: IO[bytes] = open(os.memfd_create("parmap-note"), "w+b", buffering=0)
+    else:
+        from tempfile import TemporaryFile
+
+        page = TemporaryFile(buffering=0)
+    page.truncate(NOTE_BYTES)
+    return page
+
+
+def _place(workers: int) -> Place:
+    """Return where tasks should find themselves: here, with few enough threads in each worker."""
+    directory, path, environment = here()
+    threads = str(max(1, usable_cpus() // workers))
+    return directory, path, dict.fromkeys(THREAD_LIMITS, threads) | environment
+
+
+def _poll(fds: list[int], seconds: float | None) -> list[int]:
+    """Return those of *fds* that have news, waiting up to *seconds* for the first."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(None if seconds is None else max(0.0, seconds) * 1000)]
+
+
+def _ending(lane: Lane, code: int | None) -> str:
+    """Say how the worker of *lane* ended."""
+    if code is None or code >= 0:
+        return f"worker {lane.process.pid} ended with exit code {code}"
+    from signal import Signals
+
+    try:
+        name = Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"worker {lane.process.pid} was killed by {name}"
+
+
+_idle: list[Lane] = []
+_lent: set[Lane] = set()
+_lock = Lock()
+
+
+def _lease(place: Place) -> Lane:
+    """Take a warm lane, or start one; raise OSError if there cannot be one."""
+    with _lock:
+        while _idle:
+            lane = _idle.pop()
+            if lane.process.poll() is None and not _poll(lane.fds()[1:], 0):
+                break
+            lane.end(0.0)  # it died while it was idle
+        else:
+            lane = Lane(place)
+        _lent.add(lane)
+        return lane
+
+
+def _give_back(lane: Lane) -> None:
+    with _lock:
+        _lent.discard(lane)
+        lane.chunk = lane.user = None
+        _idle.append(lane)
+
+
+def warm(workers: int) -> None:
+    """Start workers until *workers* wait for a call, and wait until they do."""
+    with _lock:
+        while len(_idle) < workers:
+            _idle.append(Lane(_place(workers)))
+        for lane in _idle:
+            if not lane.ready and lane.readable(10.0):
+                lane.ready = lane.channel.receive() == READY
+
+
+def idle() -> int:
+    """Return how many workers wait for a call."""
+    return len(_idle)
+
+
+def shutdown() -> None:
+    """End the workers that wait for a call; those of a call under way end with `Lanes.close`."""
+    with _lock:
+        for lane in _idle:
+            lane.channel.close()  # all of them first: they end side by side
+        while _idle:
+            _idle.pop().end(PATIENCE)
+
+
+def _forget() -> None:
+    """In a forked child: the workers, and the lock, are the parent's."""
+    global _lock
+    _lock = Lock()
+    for lane in (*_idle, *_lent):
+        lane.forget()
+    _idle.clear()
+    _lent.clear()
+
+
+class Lanes:
+    """The lanes of one call."""
+
+    def __init__(self, call: Call, workers: int, budget: float) -> None:
+        """Raise PicklingError if the function cannot be sent; start nothing yet."""
+        self.workers = workers
+        self.window = workers
+        self._packed = Packed(call)
+        self._budget = budget
+        self._place = _place(workers)
+        self._free: list[Lane] = []
+        self._lanes: dict[int, Lane] = {}  # by each of their descriptors
+        self._poll = select.poll()
+        self._news: list[Report] = []
+        self._stillborn = 0
+
+    def submit(self, chunk: Chunk) -> None:
+        lane = self._free.pop() if self._free else self._hire()
+        if lane is None:
+            self._return(chunk, "there is no worker for it")
+            return
+        place = None if lane.user is self else self._place
+        try:
+            parcel = self._packed.parcel(chunk, self._budget, lane.known, place)
+        except pickle.PicklingError as error:
+            self._free.append(lane)
+            raise Unsendable(str(error)) from error
+        lane.user = self
+        try:
+            lane.channel.send(parcel)
+        except OSError:  # it died while it was idle
+            self._return(chunk, self._bury(lane))
+        else:
+            lane.chunk, lane.since = chunk, monotonic()
+
+    def wait(self, block: bool) -> list[Report]:
+        while not self._news and any(lane.chunk for lane in self._lanes.values()):
+            events = self._poll.poll(None if block else 0)
+            for fd, _ in events:
+                lane = self._lanes.get(fd)
+                if lane is not None:  # else dropped a moment ago
+                    self._hear(lane, died=fd != lane.channel.fd)
+            if not events:
+                break
+        news, self._news = self._news, []
+        return news
+
+    def close(self) -> None:
+        lanes = {id(lane): lane for lane in self._lanes.values()}.values()
+        busy = [lane for lane in lanes if lane.chunk]
+        for lane in busy:
+            lane.note[STOP] = 1
+        end = monotonic() + GRACE
+        for lane in lanes:
+            if lane not in _lent:  # this process was forked from the one that lent it
+                continue
+            try:
+                while lane.chunk and lane.readable(end - monotonic()):
+                    if lane.channel.receive() != READY:
+                        lane.chunk = None
+            except EOFError:
+                pass
+            if lane.chunk:
+                lane.process.kill()
+                _lent.discard(lane)
+                lane.end(PATIENCE)
+            else:
+                lane.note[STOP] = 0
+                _give_back(lane)
+        self._lanes.clear()
+        self._free.clear()
+
+    def _hire(self) -> Lane | None:
+        try:
+            lane = _lease(self._place)
+        except OSError as error:
+            if not self._lanes:
+                raise ExecutorUnavailable(
+                    f"no worker process can be started: {error}; "
+                    "executor='threads' and executor='serial' need none"
+                ) from error
+            self.workers = self.window = sum(1 for lane in self._lanes.values() if lane.chunk)
+            return None
+        for fd in lane.fds():
+            self._lanes[fd] = lane
+            self._poll.register(fd, select.POLLIN)
+        return lane
+
+    def _return(self, chunk: Chunk, why: str) -> None:
+        self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "again")))
+
+    def _hear(self, lane: Lane, *, died: bool) -> None:
+        """Take the message of *lane*, or learn of its end."""
+        if not died or lane.readable(0):  # what it sent before it died counts
+            try:
+                message = lane.channel.receive()
+            except EOFError:
+                died = True
+            else:
+                if message == READY:
+                    lane.ready = True
+                    self._stillborn = 0
+                elif lane.chunk:
+                    chunk, lane.chunk = lane.chunk, None
+                    self._free.append(lane)
+                    self._news.append(unpack(chunk, message))
+                return
+        if died:
+            self._mourn(lane)
+
+    def _mourn(self, lane: Lane) -> None:
+        """Report what a dead lane was doing."""
+        chunk, running, seconds = lane.chunk, lane.note[RUNNING], monotonic() - lane.since
+        ending = self._bury(lane)
+        if chunk is None:
+            return
+        if not lane.ready:
+            self._return(chunk, ending)
+            return
+        suspect = None if running == IDLE else running
+        when = "while it loaded the task or sent its result" if suspect is None else "during it"
+        error = WorkerCrashed(f"{ending} {when}")
+        loss = Loss(error, "crash", "split", suspect, seconds, lane.process.pid)
+        self._news.append(Report(chunk, [], loss=loss))
+
+    def _bury(self, lane: Lane) -> str:
+        """Take a dead lane out, end it, and say how it ended; give up if none survives its start."""
+        for fd in lane.fds():
+            self._poll.unregister(fd)
+            del self._lanes[fd]
+        if lane in self._free:
+            self._free.remove(lane)
+        _lent.discard(lane)
+        ending = _ending(lane, lane.end(PATIENCE))
+        if not lane.ready:
+            self._stillborn += 1
+            if self._stillborn >= STILLBORN:
+                raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
+        return ending
+
+
+def _at_exit() -> None:
+    """End all workers: the generators that might still give theirs back never will."""
+    while _lent:
+        lane = _lent.pop()
+        lane.process.kill()
+        lane.end(PATIENCE)
+    shutdown()
+
+
+atexit.register(_at_exit)
+os.register_at_fork(after_in_child=_forget)

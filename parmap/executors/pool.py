@@ -1,0 +1,154 @@
+"""Tasks in a `multiprocessing.pool.Pool`: one of ours, or one that is lent to us.
+
+A Pool replaces a worker that dies and forgets its task, so that its result never comes.  The cure
+is to watch the workers.  After a death, a pool of ours is replaced, and what was in flight runs
+again with nothing beside it, until the culprit is known; with a borrowed pool, what was in flight
+has failed, and the pool goes on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from multiprocessing import Pipe
+from multiprocessing.connection import wait
+from multiprocessing.pool import Pool as ProcessPool
+from multiprocessing.pool import ThreadPool
+from threading import Thread
+
+from ..events import Loss, Report
+from ..outcome import ExecutorUnavailable, WorkerCrashed
+from .border import ByReference, ByValue
+from .start import fresh_interpreters, ignore_interrupt, kill
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..events import Call, Chunk
+    from .border import Border
+
+PATIENCE = 5.0  # seconds for a pool to terminate; one whose worker died with a lock never does
+
+
+class Pool:
+    """Submits chunks with `apply_async`, and watches the workers."""
+
+    def __init__(
+        self, call: Call, budget: float, workers: int, borrowed: ProcessPool | None = None
+    ) -> None:
+        self.workers = workers
+        self.window = 2 * workers  # a queue for all workers: what waits there waits for any of them
+        self._borrowed = borrowed
+        self._owned: ProcessPool | None = None
+        border = ByReference if isinstance(borrowed, ThreadPool) else ByValue
+        self._border: Border = border(call, budget)
+        self._chunks: dict[int, Chunk] = {}  # what is out, by a number of our own
+        self._count = 0
+        self._answers: deque[tuple[int, Any, BaseException | None]] = deque()
+        # The pool's result thread wakes us through a pipe: a queue could not be waited for
+        # together with the workers.
+        self._awake, self._waker = Pipe(duplex=False)
+        self._watched: dict[int, Any] = {}
+        self._news: list[Report] = []
+
+    def submit(self, chunk: Chunk) -> None:
+        function, argument = self._border.outgoing(chunk)
+        pool = self._pool()
+        self._count += 1
+        number = self._count
+
+        def answered(answer: Any) -> None:
+            self._answers.append((number, answer, None))
+            self._wake()
+
+        def failed(error: BaseException) -> None:
+            self._answers.append((number, None, error))
+            self._wake()
+
+        try:
+            pool.apply_async(function, (argument,), callback=answered, error_callback=failed)
+        except ValueError as error:
+            raise ExecutorUnavailable(f"the pool refuses tasks: {error}") from error
+        self._chunks[number] = chunk
+
+    def wait(self, block: bool) -> list[Report]:
+        while self._chunks and not self._news:
+            ready = wait([self._awake, *self._watched], None if block else 0)
+            if not ready:
+                break
+            if self._awake in ready:
+                self._awake.recv_bytes()
+            while self._answers:
+                number, answer, error = self._answers.popleft()
+                chunk = self._chunks.pop(number, None)
+                if chunk is None:  # given up when a worker died
+                    continue
+                if error is not None:
+                    raise error
+                self._news.append(self._border.incoming(chunk, answer))
+            self._mourn([self._watched[s] for s in ready if s in self._watched])
+        news, self._news = self._news, []
+        return news
+
+    def close(self) -> None:
+        self._border.stop()
+        self._dispose()
+        self._waker.close()
+        self._awake.close()
+
+    def _wake(self) -> None:
+        try:
+            self._waker.send_bytes(b"")
+        except OSError:  # we were closed meanwhile
+            pass
+
+    def _pool(self) -> ProcessPool:
+        if self._borrowed is not None:
+            pool = self._borrowed
+        elif self._owned is None:
+            pool = self._owned = _process_pool(self.workers)
+        else:
+            return self._owned
+        if not isinstance(pool, ThreadPool):
+            # The Process objects must be held: the pool drops a dead one, its sentinel is closed,
+            # the number used again, and a watch of the number alone would sleep for ever.
+            self._watched = {process.sentinel: process for process in pool._pool}  # type: ignore[attr-defined]
+        return pool
+
+    def _mourn(self, dead: list[Any]) -> None:
+        """After the death of workers, settle what was in flight."""
+        if not dead:
+            return
+        for process in dead:
+            process.join(1.0)
+            del self._watched[process.sentinel]
+        codes = [process.exitcode for process in dead]
+        if self._borrowed is not None:
+            recycling = getattr(self._borrowed, "_maxtasksperchild", None) is not None
+            if recycling and not any(codes):
+                return
+        error = WorkerCrashed(f"a worker of the pool ended with exit code {codes[0]}")
+        then = "over" if self._borrowed is not None else "alone"
+        for chunk in self._chunks.values():
+            self._news.append(Report(chunk, [], loss=Loss(error, "crash", then)))
+        self._chunks.clear()
+        self._dispose()
+
+    def _dispose(self) -> None:
+        """End a pool of ours, whatever state it is in."""
+        pool, self._owned = self._owned, None
+        if pool is None:
+            return
+        self._watched.clear()
+        processes = list(pool._pool)  # type: ignore[attr-defined]
+        end = Thread(target=pool.terminate, daemon=True)
+        end.start()
+        end.join(PATIENCE)
+        for process in processes:
+            kill(process)
+            process.join()
+
+
+def _process_pool(workers: int) -> ProcessPool:
+    context = fresh_interpreters("multiprocessing")
+    return context.Pool(workers, initializer=ignore_interrupt)  # type: ignore[no-any-return]

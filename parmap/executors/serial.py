@@ -1,0 +1,36 @@
+"""Tasks in the caller: the reference that every other executor is tested against."""
+
+from __future__ import annotations
+
+from ..tasks import new_note, run_chunk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..events import Call, Chunk, Report
+
+
+class Serial:
+    """Runs a chunk while it is waited for."""
+
+    workers = 1
+    window = 1
+
+    def __init__(self, call: Call, budget: float) -> None:
+        self._call = call
+        self._budget = budget
+        self._note = new_note()
+        self._chunk: Chunk | None = None
+        if call.initializer is not None:
+            call.initializer()
+
+    def submit(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+
+    def wait(self, block: bool) -> list[Report]:
+        if not block:
+            return []
+        chunk, self._chunk = self._chunk, None
+        return [run_chunk(self._call, chunk, self._budget, self._note)] if chunk else []
+
+    def close(self) -> None:
+        self._chunk = None

@@ -1,0 +1,58 @@
+"""Tasks in threads of this process: for tasks that wait, or that release the GIL.
+
+A thread cannot be killed.  Closing tells the threads to stop after the task they run; they are
+daemons, so that a task which never ends does not keep the interpreter from ending.
+"""
+
+from __future__ import annotations
+
+from queue import SimpleQueue
+from threading import Thread
+
+from .border import ByReference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..events import Call, Chunk, Report
+
+
+class Threads:
+    """Starts a thread for each chunk until there are *workers*."""
+
+    def __init__(self, call: Call, workers: int, budget: float) -> None:
+        self.workers = workers
+        self.window = workers
+        self._border = ByReference(call, budget)
+        self._out = 0
+        self._started = 0
+        self._chunks: SimpleQueue[Chunk | None] = SimpleQueue()
+        self._done: SimpleQueue[Report | BaseException] = SimpleQueue()
+
+    def submit(self, chunk: Chunk) -> None:
+        self._out += 1
+        if self._started < min(self._out, self.workers):
+            self._started += 1
+            Thread(target=self._serve, name=f"parmap-{self._started}", daemon=True).start()
+        self._chunks.put(chunk)
+
+    def wait(self, block: bool) -> list[Report]:
+        reports: list[Report] = []
+        while self._out and not (self._done.empty() and (reports or not block)):
+            report = self._done.get()
+            self._out -= 1
+            if isinstance(report, BaseException):
+                raise report
+            reports.append(report)
+        return reports
+
+    def close(self) -> None:
+        self._border.stop()
+        for _ in range(self._started):
+            self._chunks.put(None)
+
+    def _serve(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            try:
+                self._done.put(self._border.run(chunk))
+            except BaseException as error:  # of the initializer: the call raises it
+                self._done.put(error)

@@ -1,0 +1,55 @@
+"""What this machine grants to this process.  Standard library only."""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+
+
+def usable_cpus(root: str = "/") -> int:
+    """Return how many CPUs this process may keep busy, at least 1.
+
+    That is the smaller of its affinity and of the CPU quota of its control group (versions 1 and
+    2) or of a group above it; containers set those, and `os.cpu_count` ignores both.  *root* is
+    where the file system starts, for tests.
+    """
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        count = os.cpu_count() or 1
+    return max(1, min([count, *map(ceil, _quotas(root))]))
+
+
+def _quotas(root: str) -> list[float]:
+    """Return the CPU quotas, in CPUs, of the control groups this process is in."""
+    quotas = []
+    for line in _read(root, "proc/self/cgroup").splitlines():
+        _, controllers, group = line.split(":", 2)
+        # Inside a container the files of its own group are often mounted at the top.
+        for level in _upwards(group.strip("/")):
+            if not controllers:  # version 2: "max 100000" or "150000 100000"
+                quota, _, period = _read(root, f"sys/fs/cgroup/{level}/cpu.max").partition(" ")
+            elif "cpu" in controllers.split(","):
+                base = f"sys/fs/cgroup/cpu/{level}/cpu.cfs_"
+                quota, period = _read(root, base + "quota_us"), _read(root, base + "period_us")
+            else:
+                break
+            try:
+                if int(quota) > 0 and int(period) > 0:  # -1: no limit
+                    quotas.append(int(quota) / int(period))
+            except ValueError:  # "max", or no such file, or an empty one
+                continue
+    return quotas
+
+
+def _upwards(group: str) -> list[str]:
+    parts = group.split("/") if group else []
+    return ["/".join(parts[:n]) for n in range(len(parts), -1, -1)]
+
+
+def _read(root: str, path: str) -> str:
+    try:
+        with open(os.path.join(root, path)) as file:
+            return file.read().strip()
+    except OSError:
+        return ""

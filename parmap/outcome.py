@@ -1,0 +1,175 @@
+"""What can become of a task other than a value.
+
+Responsible for the records and exceptions that users see when something fails.  Refuses to know
+how tasks run: standard library only, and nothing from the rest of the package.
+
+The exceptions, by what one can do about them::
+
+    RuntimeError
+     +-- WorkerCrashed         a task took its worker process down: look at that task
+     +-- ExecutorUnavailable   tasks cannot run there on this machine: choose another executor
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Kind = Literal["error", "crash", "unpicklable"]
+
+
+class WorkerCrashed(RuntimeError):
+    """A worker process died while it ran a task; the message says how, as far as it is known."""
+
+    __module__ = "parmap"
+
+
+class ExecutorUnavailable(RuntimeError):
+    """The executor asked for cannot run tasks here; the message says why and what to do."""
+
+    __module__ = "parmap"
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception raised in another process, as text: the cause it is given."""
+
+    __module__ = "parmap"
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """What the place where a task ran knows of its failure."""
+
+    exception: BaseException
+    traceback: str
+    kind: Kind
+    seconds: float
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The record of one failed task; it stands in the task's place under `on_error="return"`.
+
+    A Failure is not an exception and is never raised: `unwrap` raises what the task raised.  It
+    can be pickled whatever the exception is made of.
+
+    Attributes:
+        index: position of the task in the whole input, from 0.
+        input: `repr` of the task's input, shortened to a few hundred characters.
+        exception: what the task raised.  An exception that cannot be pickled arrives from another
+            process rebuilt from its class, its `args` and what can be pickled of its attributes.
+        traceback: the traceback at the place where the task ran, as text.
+        kind: `"error"` (it raised), `"crash"` (its worker process died) or `"unpicklable"` (its
+            input or its result cannot be sent between processes).
+        attempts: how many times the task was started, 1 without `retries`.
+        seconds: duration of the last attempt, 0.0 where it is not known.
+        worker: process id of the last attempt, 0 where it is not known.
+
+    Example:
+        >>> from parmap import pmap
+        >>> one, failure = pmap(lambda x: 1 / x, [1, 0], on_error="return")
+        >>> failure.index, failure.kind, failure.exception
+        (1, 'error', ZeroDivisionError('division by zero'))
+    """
+
+    index: int
+    input: str
+    exception: BaseException
+    traceback: str
+    kind: Kind
+    attempts: int
+    seconds: float
+    worker: int
+
+    def unwrap(self) -> NoReturn:
+        """Raise the task's exception, with a note that names the task.
+
+        The traceback of the worker is its cause where the task ran in another process.
+        """
+        error = self.exception
+        note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+        if error.__traceback__ is None and self.traceback:
+            error.__cause__ = RemoteTraceback(self.traceback)
+        try:
+            raise error
+        finally:
+            del error  # the traceback holds this frame: without this the two would be a cycle
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        whole = replace(self, exception=portable(self.exception, pickle.dumps, pickle.loads))
+        return Failure, tuple(getattr(whole, name) for name in Failure.__slots__)
+
+
+Failure.__module__ = "parmap"
+
+
+def portable(
+    error: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
+) -> BaseException:
+    """Return *error*, or the nearest exception to it that survives `loads(dumps(...))`.
+
+    Pickle rebuilds an exception by calling its class with `args`, which fails for every class
+    whose constructor wants something else.  So the steps down are: the exception itself; one of
+    its class made without calling the constructor; one of its nearest built-in base class.
+    """
+    for candidate in (lambda: error, lambda: _rebuildable(error, dumps, loads)):
+        try:
+            copy = candidate()
+            if type(loads(dumps(copy))).__name__ == type(error).__name__:
+                return copy
+        except Exception:  # noqa: S112 - whatever a foreign __reduce__ raises, try the next
+            continue
+    base = next(c for c in type(error).__mro__ if c.__module__ == "builtins")
+    text = f"{type(error).__qualname__}: {_text(error)}"
+    try:
+        stand_in = base(text)
+    except Exception:  # UnicodeDecodeError and its kind want five arguments
+        stand_in = RuntimeError(text)
+    return stand_in
+
+
+def _rebuildable(
+    error: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
+) -> BaseException:
+    """Return a twin of *error* that pickles through `rebuild`, without what cannot be pickled."""
+
+    def survives(value: object) -> bool:
+        try:
+            loads(dumps(value))
+        except Exception:
+            return False
+        return True
+
+    args = tuple(a if survives(a) else _text(a) for a in error.args)
+    state = {k: v for k, v in vars(error).items() if survives(v)}
+    return _Rebuilt(type(error), args, state)  # type: ignore[return-value]
+
+
+class _Rebuilt:
+    """Pickles as a call of `rebuild`; what arrives is the exception."""
+
+    def __init__(self, cls: type, args: tuple[Any, ...], state: dict[str, Any]) -> None:
+        self.parts = cls, args, state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild, self.parts
+
+
+def rebuild(
+    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> BaseException:
+    """Make an exception of class *cls* without calling its constructor."""
+    error = cls.__new__(cls, *args)
+    error.args = args
+    vars(error).update(state)
+    return error

@@ -1,0 +1,217 @@
+"""The one loop: from the input, through an executor, to batches of finished tasks.
+
+::
+
+    source --take--> chunk --submit--> executor --wait--> report --_receive--> batch --> the door
+                       ^                                     |
+                       +------ again: rests, retries <-------+
+
+Guaranteed:
+
+- every task of the input is in exactly one batch, as a value or a Failure, unless the run is closed;
+- the input is drawn from in order, and no further than the chunks that fit out, or *limit*, ask;
+- a task runs once, except for `retries` and for tasks that were in a chunk with one that crashed.
+
+Refuses to know which executor it has, what becomes of failures, and who watches.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from .events import Batch, Chunk, Loss, Unsendable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .chunking import Sizes
+    from .events import Executor, Report
+    from .outcome import Caught, Failure
+    from .source import Source
+
+
+class Run:
+    """A call under way.  `advance` it until it returns nothing, and `close` it."""
+
+    def __init__(
+        self,
+        source: Source,
+        executor: Executor,
+        sizes: Sizes,
+        retries: int = 0,
+        observers: Sequence[Callable[[Batch], None]] = (),
+    ) -> None:
+        self._source = source
+        self._executor = executor
+        self._sizes = sizes
+        self._retries = retries
+        self._observers = observers
+        self._again: deque[Chunk] = deque()  # to run before anything new
+        self._suspects: deque[Chunk] = deque()  # to run with nothing beside them
+        self._alone: Chunk | None = None  # the suspect that is out
+        self._out = 0  # chunks with the executor
+        self._ready: list[Batch] = []
+        self._failed = False  # the input raised, and that was handed on
+        self._closed = False
+
+    def advance(self, limit: int | None = None, *, block: bool = True) -> list[Batch]:
+        """Return the batches that have become ready, at least one unless the run has ended.
+
+        Draws no item of the input from index *limit* on.  Waits for the executor if need be, but
+        only if it may *block*; else there may be no batch.
+        """
+        self._fill(limit)
+        while self._out and not self._ready:
+            reports = self._executor.wait(block)
+            for report in reports:
+                self._receive(report)
+            self._fill(limit)  # before the caller looks at the batches: the workers wait
+            if not reports and not block:
+                break
+        ready, self._ready = self._ready, []
+        for batch in ready:
+            for observe in self._observers:
+                observe(batch)
+        return ready
+
+    def horizon(self) -> int:
+        """Return how far ahead of its reader a run need be to keep its workers busy, in tasks."""
+        return self._sizes.horizon(self._executor.window)
+
+    def close(self) -> None:
+        """Give the executor up, with whatever it still runs.  May be called twice."""
+        if not self._closed:
+            self._closed = True
+            self._executor.close()
+
+    def _fill(self, limit: int | None) -> None:
+        while self._out < self._executor.window and self._alone is None:
+            if self._suspects:
+                if self._out:
+                    return
+                chunk: Chunk | None = self._suspects.popleft()
+                self._alone = chunk
+            elif self._again:
+                chunk = self._again.popleft()
+            else:
+                chunk = self._draw(limit)
+            if chunk is None:
+                return
+            self._submit(chunk)
+
+    def _draw(self, limit: int | None) -> Chunk | None:
+        source = self._source
+        size = self._sizes.next(source.remaining, self._executor.workers)
+        if limit is not None:
+            size = min(size, limit - source.drawn)
+        items = source.take(size) if size > 0 else ()
+        if items:
+            return Chunk(source.drawn - len(items), items)
+        if source.error is not None and not self._failed:
+            self._failed = True
+            self._ready.append(Batch(source.drawn, [], error=source.error))
+        return None
+
+    def _submit(self, chunk: Chunk) -> None:
+        try:
+            self._executor.submit(chunk)
+        except Unsendable as refusal:
+            self._alone = None
+            self._lose(chunk, Loss(refusal.__cause__ or refusal, "unpicklable", "split"))
+        else:
+            self._out += 1
+
+    def _receive(self, report: Report) -> None:
+        self._out -= 1
+        chunk, done = report.chunk, len(report.values)
+        beside = self._alone is None  # did other chunks run at the same time?
+        self._alone = None
+        self._sizes.learn(done, report.seconds)
+        if done:
+            self._keep(report)
+        if done < len(chunk):
+            rest = chunk.part(done)
+            if report.loss is None:
+                self._again.appendleft(rest)
+            else:
+                if report.loss.then == "alone" and beside:
+                    self._suspects.append(rest)
+                else:
+                    self._lose(rest, report.loss)
+
+    def _keep(self, report: Report) -> None:
+        """Make batches of the tasks that *report* tells of; queue what is to be tried again."""
+        chunk, values = report.chunk, report.values
+        if not report.caught:
+            self._ready.append(Batch(chunk.start, values))
+            return
+        begin, failures = 0, {}
+        for position, caught in sorted(report.caught.items()):
+            if chunk.attempts < self._retries and caught.kind != "unpicklable":
+                task = chunk.part(position, position + 1)
+                self._again.append(Chunk(task.start, task.items, chunk.attempts + 1))
+                self._batch(chunk.start + begin, values[begin:position], failures)
+                begin, failures = position + 1, {}
+            else:
+                failures[position - begin] = _failure(chunk, position, caught)
+        self._batch(chunk.start + begin, values[begin:], failures)
+
+    def _batch(self, start: int, values: list[object], failures: dict[int, Failure]) -> None:
+        if values:
+            self._ready.append(Batch(start, values, failures))
+
+    def _lose(self, chunk: Chunk, loss: Loss) -> None:
+        """Settle what becomes of *chunk*, of which nothing came back but *loss*."""
+        if loss.suspect is not None:
+            position = loss.suspect - chunk.start
+            for begin, end in ((position + 1, None), (0, position)):
+                if others := chunk.part(begin, end):
+                    self._again.appendleft(others)
+            self._fail(chunk.part(position, position + 1), loss)
+        elif loss.then == "again":
+            self._again.appendleft(chunk)
+        elif loss.then == "over" or len(chunk) == 1:
+            self._fail(chunk, loss)
+        else:
+            half = len(chunk) // 2
+            queue = self._suspects if loss.then == "alone" else self._again
+            queue.extendleft((chunk.part(half), chunk.part(0, half)))
+
+    def _fail(self, chunk: Chunk, loss: Loss) -> None:
+        """Try the tasks of *chunk* once more if they may be, else give each its Failure."""
+        if chunk.attempts < self._retries and loss.then != "over" and loss.kind != "unpicklable":
+            self._again.append(Chunk(chunk.start, chunk.items, chunk.attempts + 1))
+            return
+        from .outcome import Caught
+
+        caught = Caught(loss.error, str(loss.error), loss.kind, loss.seconds, loss.worker)
+        failures = {position: _failure(chunk, position, caught) for position in range(len(chunk))}
+        self._ready.append(Batch(chunk.start, [None] * len(chunk), failures))
+
+
+def _failure(chunk: Chunk, position: int, caught: Caught) -> Failure:
+    from .outcome import Failure
+
+    return Failure(
+        chunk.start + position,
+        _brief(chunk.items[position]),
+        caught.exception,
+        caught.traceback,
+        caught.kind,
+        chunk.attempts + 1,
+        caught.seconds,
+        caught.worker,
+    )
+
+
+def _brief(value: object) -> str:
+    """Return a short repr of *value*, whatever its `__repr__` does."""
+    from reprlib import Repr
+
+    brief = Repr()
+    brief.maxstring = brief.maxother = 200
+    try:
+        return brief.repr(value)
+    except Exception as error:
+        return f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"

@@ -1,0 +1,75 @@
+"""The input of a call: its items, drawn once, in order, and no earlier than they are needed.
+
+Responsible for pulling.  What the input raises is kept here until the scheduler has a place for
+it: it is the caller's error, never a task's.
+"""
+
+from __future__ import annotations
+
+from itertools import count, islice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+
+class Source:
+    """Hands out the items of *iterables*, tuples of them if there are several.
+
+    Attributes:
+        drawn: how many items were handed out.
+        total: how many there are in all; None if the input does not say.
+        error: what the input raised; nothing is drawn after it.
+    """
+
+    __slots__ = ("_items", "_whole", "drawn", "error", "total")
+
+    def __init__(
+        self,
+        iterables: Sequence[Iterable[Any]],
+        check: Callable[[Any, int], Any] | None = None,
+    ) -> None:
+        """Take items as `check(item, index)` returns them, if there is a *check*."""
+        first = iterables[0]
+        self.drawn = 0
+        self.error: Exception | None = None
+        self.total = _shortest(iterables)
+        # A list or a range is sliced: no item of it is touched here.
+        plain = len(iterables) == 1 and type(first) in (list, range) and check is None
+        self._whole: Any = first if plain else None
+        self._items = iter(first) if len(iterables) == 1 else zip(*iterables, strict=False)
+        if check is not None:
+            self._items = map(check, self._items, count())
+
+    @property
+    def remaining(self) -> int | None:
+        """How many items are still to come; None if the input does not say."""
+        return None if self.total is None else max(0, self.total - self.drawn)
+
+    def take(self, n: int) -> Sequence[Any]:
+        """Return the next *n* items, fewer at the end, none after it or after an error."""
+        items: Sequence[Any]
+        if self._whole is not None:
+            items = self._whole[self.drawn : self.drawn + n]
+        elif self.error is not None:
+            items = ()
+        else:
+            items = taken = []
+            try:
+                taken.extend(islice(self._items, n))
+            except Exception as error:
+                self.error = error  # `taken` holds what came before it
+        self.drawn += len(items)
+        return items
+
+
+def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:
+    """Return the length of the shortest, None unless all that end say how long they are."""
+    lengths = []
+    for iterable in iterables:
+        try:
+            lengths.append(len(iterable))  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001 - a hint is not worth a failure
+            return None
+    return min(lengths)

@@ -1,0 +1,85 @@
+"""The one loop that runs tasks, wherever they run: in the caller, a thread, a worker process.
+
+Guaranteed: whatever a task raises, `BaseException` included, is that task's failure and ends
+nothing else; the loop stops after the task during which its time runs out, or the note says stop.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from time import perf_counter, thread_time
+
+from .events import Report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import MutableSequence
+
+    from .events import Call, Chunk
+    from .outcome import Caught, Kind
+
+    Note = MutableSequence[int]
+
+# A note is two integers that the place where tasks run shares with whoever watches it.
+RUNNING = 0  # index of the task that runs, IDLE between chunks
+STOP = 1  # set to 1 by the watcher: end after the task that runs
+IDLE = -1
+
+nested: ContextVar[bool] = ContextVar("parmap.nested", default=False)
+"""True inside a task that runs in a worker: calls made there run serially."""
+
+
+def new_note() -> Note:
+    """Return a note for a loop that runs in the same process as its watcher."""
+    return [IDLE, 0]
+
+
+def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
+    """Run the tasks of *chunk* for about *budget* seconds; return what became of them."""
+    values: list[object] = []
+    caught: dict[int, Caught] = {}
+    keep, step = values.append, call.results(chunk.items).__next__
+    cpu_before = thread_time()
+    began = now = perf_counter()
+    deadline = began + budget
+    for index in range(chunk.start, chunk.start + len(chunk.items)):
+        note[RUNNING] = index
+        try:
+            keep(step())
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and not _raised_by_code(error):
+                raise  # Ctrl-C, which is for the caller
+            caught[len(values)] = catch(error, "error", perf_counter() - now)
+            keep(None)
+        now = perf_counter()
+        if now >= deadline or note[STOP]:
+            break
+    note[RUNNING] = IDLE
+    return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
+
+
+def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
+    """Record *error*, raised by a task that ran here for *seconds*, without our own frames."""
+    from traceback import format_exception
+
+    from .outcome import Caught
+
+    package = os.path.dirname(__file__)
+    frame = error.__traceback__
+    while frame and frame.tb_frame.f_code.co_filename.startswith(package):
+        frame = frame.tb_next
+    text = "".join(format_exception(error.with_traceback(frame)))
+    return Caught(error, text, kind, seconds, os.getpid())
+
+
+def _raised_by_code(error: BaseException) -> bool:
+    """Tell whether a `raise` statement raised *error*, and not the arrival of a signal."""
+    from opcode import opmap
+
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    return last is not None and (
+        last.tb_frame.f_code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
+    )

@@ -1,0 +1,186 @@
+"""How objects cross a process border: pickles, and the pipe that carries them.
+
+Responsible for turning objects into bytes and back, for naming the part that refuses, and for
+sending whole messages over a file descriptor.  Refuses to know what the messages mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import pickle
+import sys
+from types import FunctionType, MethodType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+PROTOCOL = 5  # the first with out-of-band buffers (PEP 574); every Python we run on has it
+
+loads = pickle.loads
+
+
+def dumps(obj: object) -> bytes:
+    """Return *obj* as a pickle that a fresh interpreter can load.
+
+    The C pickler is many times faster, but refuses lambdas and local classes, and refers by name
+    to what `__main__` defines, which no worker has: both go to cloudpickle.
+    """
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is None or not cloudpickle.list_registry_pickle_by_value():
+        try:
+            data = pickle.dumps(obj, PROTOCOL)
+        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
+            pass
+        else:
+            if b"__main__" not in data:
+                return data
+    buffer = io.BytesIO()
+    _cloud_pickler()(buffer, protocol=PROTOCOL).dump(obj)
+    return buffer.getvalue()
+
+
+@functools.cache
+def _cloud_pickler() -> type[pickle.Pickler]:
+    """Return cloudpickle's pickler, taught about functions under `functools.lru_cache`.
+
+    cloudpickle saves those by name (its issue 178), which fails for the ones of `__main__`.
+    """
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is _LRU_CACHE and not _importable(obj):
+                maxsize, typed = obj.cache_parameters().values()
+                # The function comes as state: by then the cache is known to the pickler, so that
+                # a recursive function, which holds its own cache, does not go round for ever.
+                return _empty_cache, (maxsize, typed), obj.__wrapped__, None, None, _fill_cache
+            return super().reducer_override(obj)
+
+    return Pickler
+
+
+_LRU_CACHE = type(functools.cache(lambda: None))
+
+
+def _importable(obj: Any) -> bool:
+    """Tell whether a fresh interpreter finds *obj* under its name."""
+    found: Any = sys.modules.get(obj.__module__)
+    if found is None or obj.__module__ == "__main__":
+        return False
+    for name in obj.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is obj
+
+
+def _empty_cache(maxsize: int | None, typed: bool) -> Any:
+    target: list[Callable[..., Any]] = []
+    cached = functools.lru_cache(maxsize, typed)(lambda *args, **kwargs: target[0](*args, **kwargs))
+    cached.__dict__["__target__"] = target
+    return cached
+
+
+def _fill_cache(cached: Any, function: Callable[..., Any]) -> None:
+    cached.__dict__.pop("__target__").append(function)
+    functools.update_wrapper(cached, function)
+
+
+def crosses(obj: object) -> bool:
+    """Tell whether *obj* can be pickled and unpickled."""
+    try:
+        loads(dumps(obj))
+    except BaseException:
+        return False
+    return True
+
+
+def refusal(obj: object, name: str, error: BaseException) -> str:
+    """Say which part of *obj*, called *name*, caused *error* when it was pickled."""
+    path, part = _culprit(obj, name, set())
+    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}"
+
+
+def _culprit(obj: object, path: str, seen: set[int]) -> tuple[str, object]:
+    """Follow the parts of *obj* that cannot be pickled down to one whose parts all can."""
+    seen.add(id(obj))
+    for label, part in _parts(obj):
+        if id(part) in seen:
+            continue
+        if not crosses(part):
+            return _culprit(part, path + label, seen)
+    return path, obj
+
+
+def _parts(obj: Any) -> Iterator[tuple[str, object]]:
+    if isinstance(obj, dict):
+        yield from ((f"[{key!r}]", value) for key, value in obj.items())
+    elif isinstance(obj, (list, tuple, set, frozenset)):
+        yield from ((f"[{i}]", value) for i, value in enumerate(obj))
+    elif isinstance(obj, functools.partial):
+        yield from ((".func", obj.func), (".args", obj.args), (".keywords", obj.keywords))
+    elif isinstance(obj, MethodType):
+        yield ".__self__", obj.__self__
+    elif isinstance(obj, FunctionType):
+        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
+            try:
+                yield f".<closure {name}>", cell.cell_contents
+            except ValueError:  # the cell is still empty
+                continue
+        for name in obj.__code__.co_names:
+            if name in obj.__globals__:
+                yield f".<global {name}>", obj.__globals__[name]
+        yield ".__defaults__", obj.__defaults__
+    slots = [name for cls in type(obj).__mro__ for name in getattr(cls, "__slots__", ())]
+    if not isinstance(obj, (type, FunctionType)):
+        names = [*getattr(obj, "__dict__", ()), *slots]
+        yield from ((f".{name}", getattr(obj, name)) for name in names if hasattr(obj, name))
+
+
+class Channel:
+    """Whole messages over a connected socket's file descriptor, which it owns.
+
+    `multiprocessing.connection` does the same, at 20 ms of import in every worker (measured:
+    half of a worker's start).  A message is its length in 8 bytes, little-endian, and its bytes.
+    """
+
+    __slots__ = ("fd",)
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def send(self, data: bytes) -> None:
+        """Send *data* as one message; raise OSError if the other end is gone."""
+        size = len(data).to_bytes(8, "little")
+        sent = os.writev(self.fd, (size, data)) - 8
+        while sent < 0:  # not even the length went out
+            sent += os.write(self.fd, size[sent:])
+        rest = memoryview(data)[sent:]
+        while rest:
+            rest = rest[os.write(self.fd, rest) :]
+
+    def receive(self) -> bytearray:
+        """Return the next message; raise EOFError if the other end is gone."""
+        size = int.from_bytes(self._read(8), "little")
+        return self._read(size)
+
+    def _read(self, size: int) -> bytearray:
+        data = bytearray(size)
+        rest = memoryview(data)
+        while rest:
+            try:
+                got = os.readv(self.fd, (rest,))
+            except ConnectionError:
+                got = 0
+            if not got:
+                raise EOFError
+            rest = rest[got:]
+        return data
+
+    def close(self) -> None:
+        """Close the descriptor; the other end reads an end of file.  May be called twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -1,0 +1,273 @@
+"""The life of a worker process, and what crosses its border.
+
+Guaranteed:
+
+- results and exceptions are pickled here, and tried for unpickling: what cannot cross is the
+  failure of its own task, all else is sent;
+- a message that cannot be loaded is answered, and the worker lives on;
+- the worker ends when the other end of its channel is closed, within two seconds if it is idle.
+
+Assumed: a task may do anything to its process, even end it.  The parent then reads from the note,
+a page of memory shared with it, which task it was.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import pickle
+import signal
+import sys
+
+from .events import Call, Chunk, Loss, Report
+from .tasks import catch, nested, new_note, run_chunk
+from .transport import Channel, crosses, dumps, loads, refusal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .outcome import Caught
+    from .tasks import Note
+
+    Place = tuple[str, list[str], dict[str, str]]
+
+READY = b"ready"  # a worker's first message
+NOTE_BYTES = 16
+STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
+CACHED_CALLS = 8  # functions a worker keeps loaded: more cost memory, fewer are sent again
+TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
+
+
+class Recent:
+    """The calls used last, by digest: kept alike by a worker and by whoever feeds it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[bytes, Any] = {}
+
+    def get(self, digest: bytes) -> Any:
+        """Return what is kept for *digest*, now the most recent one; None if it is not kept."""
+        if digest in self._calls:
+            self._calls[digest] = self._calls.pop(digest)
+        return self._calls.get(digest)
+
+    def put(self, digest: bytes, call: Any) -> None:
+        """Keep *call*, instead of the one not used for longest if there are too many."""
+        self._calls[digest] = call
+        if len(self._calls) > CACHED_CALLS:
+            del self._calls[next(iter(self._calls))]
+
+
+class Packed:
+    """A call as bytes, made once and sent to each worker at most once.
+
+    Raises PicklingError, naming the part, if the function or the initializer cannot be pickled.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self.shape = call.shape
+        self.function = _pickle_part((call.fn, call.shape), call.fn, "fn")
+        self.digest = _digest(self.function)
+        self.initializer = _pickle_part(call.initializer, call.initializer, "initializer")
+        self.initializer_digest = _digest(self.initializer)
+
+    def parcel(
+        self,
+        chunk: Chunk,
+        budget: float,
+        known: Recent | None = None,
+        place: Place | None = None,
+    ) -> bytes:
+        """Return a message with which `perform` runs *chunk* for *budget* seconds.
+
+        The function is left out if it is *known* to the worker, and is known from then on.  Raises
+        PicklingError, naming the part, if the items cannot be pickled.
+        """
+        items = self._pickle_items(chunk)
+        function: bytes | None = self.function
+        if known is not None:
+            if known.get(self.digest):
+                function = None
+            else:
+                known.put(self.digest, True)
+        return pickle.dumps(
+            (
+                (self.digest, function, self.initializer_digest, self.initializer),
+                (chunk.start, items, budget),
+                place,
+            )
+        )
+
+    def _pickle_items(self, chunk: Chunk) -> bytes:
+        try:
+            return dumps(chunk.items)
+        except Exception as error:
+            if len(chunk) > 1:  # the scheduler will come again with less
+                raise pickle.PicklingError(str(error)) from error
+            item = chunk.items[0]
+            if self.shape == "task":
+                parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
+            else:
+                parts = {"args": item if self.shape == "args" else (item,)}
+            name = next((n for n, part in parts.items() if not crosses(part)), "args")
+            raise pickle.PicklingError(refusal(parts[name], name, error)) from error
+
+
+def here() -> Place:
+    """Return what tasks may depend on besides their arguments: directory, path, environment."""
+    try:
+        directory = os.getcwd()
+    except OSError:  # it was deleted
+        directory = ""
+    return directory, [entry or directory for entry in sys.path], dict(os.environ)
+
+
+def _pickle_part(packed: object, part: object, name: str) -> bytes:
+    try:
+        return dumps(packed)
+    except Exception as error:
+        raise pickle.PicklingError(refusal(part, name, error)) from error
+
+
+def _digest(data: bytes) -> bytes:
+    from hashlib import blake2b
+
+    return blake2b(data, digest_size=16).digest()
+
+
+def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
+    """Return the report on *chunk* in an *answer* of `perform`.
+
+    Raises what the initializer raised, or the loading of the function.
+    """
+    kind, *rest = loads(answer)
+    if kind == "refused":
+        from .outcome import RemoteTraceback
+
+        error, where, text = rest
+        error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
+        raise error from RemoteTraceback(text)
+    if kind == "unloadable":
+        return Report(chunk, [], loss=Loss(pickle.PicklingError(rest[0]), "unpicklable", "split"))
+    body, caught, seconds, cpu = rest
+    try:
+        return Report(chunk, loads(body), loads(caught), seconds, cpu)
+    except Exception as error:
+        text = f"result arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
+        return Report(chunk, [], loss=Loss(pickle.PicklingError(text), "unpicklable", "split"))
+
+
+# ------------------------------------------------------------------------------------------------
+# From here on: what runs in the worker.
+
+# What this process has loaded and initialized, be it a lane or the worker of another pool.
+_calls = Recent()
+_initialized: set[bytes] = set()
+
+
+def perform(parcel: bytes | bytearray, note: Note) -> bytes:
+    """Run the chunk in *parcel*; return the answer for `unpack`.  Raises nothing."""
+    shared, (start, items, budget), place = loads(parcel)
+    where = "the change of directory"
+    try:
+        if place is not None:
+            _move(place)
+        digest, function, initializer_digest, initializer = shared
+        if function is not None:
+            _calls.put(digest, function)
+        where = "the initializer"
+        if initializer_digest not in _initialized:
+            initialize = loads(initializer)
+            if initialize is not None:
+                initialize()
+            _initialized.add(initializer_digest)
+        where = "the loading of the function"
+        call = _calls.get(digest)
+        if isinstance(call, bytes):
+            call = Call(*loads(call))
+            _calls.put(digest, call)
+    except BaseException as error:
+        caught = catch(error, "error", 0.0)
+        return dumps(("refused", _portable(caught).exception, where, caught.traceback))
+    try:
+        chunk = Chunk(start, loads(items))
+    except BaseException as error:
+        text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
+        return dumps(("unloadable", text))
+    return _pack_report(run_chunk(call, chunk, budget, note))
+
+
+def perform_in_pool(parcel: bytes) -> bytes:
+    """Do the same as `perform`, for an executor that is not ours and may run us anywhere."""
+    token = nested.set(True)
+    try:
+        return perform(parcel, new_note())
+    finally:
+        nested.reset(token)
+
+
+def _pack_report(report: Report) -> bytes:
+    values, caught = report.values, report.caught
+    try:
+        body = dumps(values)
+        if len(body) <= TRIED_BYTES and STACK_GLOBAL in body:
+            loads(body)
+    except BaseException:
+        for position, value in enumerate(values):
+            try:
+                loads(dumps(value))
+            except BaseException as error:
+                text = refusal(value, "result", error)
+                values[position] = None
+                caught[position] = catch(pickle.PicklingError(text), "unpicklable", report.seconds)
+        body = dumps(values)
+    crossing = {position: _portable(c) for position, c in caught.items()}
+    return dumps(("report", body, dumps(crossing), report.seconds, report.cpu))
+
+
+def _portable(caught: Caught) -> Caught:
+    from dataclasses import replace
+
+    from .outcome import portable
+
+    return replace(caught, exception=portable(caught.exception, dumps, loads))
+
+
+def _move(place: Place) -> None:
+    directory, path, environment = place
+    try:
+        os.chdir(directory)
+    except OSError:
+        pass  # it was deleted: stay, as the caller does
+    sys.path[:] = path
+    if os.environ != environment:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def main(channel: int, page: int) -> None:
+    """Be a worker: answer the messages of *channel* until it ends.
+
+    *channel* is the descriptor of a socket, *page* that of the memory in which the note is kept.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us if need be
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(line_buffering=True)  # what was printed survives a crash
+    nested.set(True)
+    note = open_note(page)
+    pipe = Channel(channel)
+    try:
+        pipe.send(READY)
+        while True:
+            pipe.send(perform(pipe.receive(), note))
+    except (EOFError, ConnectionError):
+        # The parent closed the channel, or is dead.  What the tasks left behind (threads that do
+        # not end, slow exit handlers) must not keep us: the alarm ends the process.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(2)
+
+
+def open_note(page: int) -> Note:
+    """Map the note that parent and worker share, two integers, from the file *page*."""
+    return memoryview(mmap.mmap(page, NOTE_BYTES)).cast("q")
