@@ -2,11 +2,13 @@
 
     door ---> plan.choose ---> scheduler.Run ---> batches ---> a list, or an iterator
 
-What the doors share stands here once: how a call is started, and what becomes of failures.
+What the doors share stands here once: how a call is started, and what becomes of failures.  The
+types that users see, with their overloads, are in `__init__.pyi`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import chain
 from time import monotonic
 
@@ -20,112 +22,18 @@ from .source import Source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
-    from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+    from collections.abc import Callable, Generator, Iterable
+    from typing import Any, TypeVar
 
     from .events import Batch
     from .outcome import Failure
 
-    A = TypeVar("A")
-    B = TypeVar("B")
-    C = TypeVar("C")
-    D = TypeVar("D")
-    E = TypeVar("E")
     R = TypeVar("R")
-    S = TypeVar("S")
-
-    class Options(TypedDict, total=False):
-        """The options of every door, but for *on_error*, on which the type of the result depends."""
-
-        executor: object
-        workers: int | None
-        chunksize: int | Literal["auto"]
-        retries: int
-        progress: bool | str | dict[str, Any] | type
-        initializer: Callable[[], object] | None
-
-    Task = tuple[Callable[..., R], tuple[Any, ...], dict[str, Any]]
-    _Iterator = Iterator[R]
-else:
-    _Iterator = object
-
-    def overload(function):
-        return function
-
 
 READ_ON = 0.002  # seconds a reader may take before the workers are seen to
 
 
-@overload
-def pmap(
-    fn: Callable[[A], R],
-    a: Iterable[A],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pmap(
-    fn: Callable[[A, B], R],
-    a: Iterable[A], b: Iterable[B],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pmap(
-    fn: Callable[[A, B, C], R],
-    a: Iterable[A], b: Iterable[B], c: Iterable[C],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pmap(
-    fn: Callable[[A, B, C, D], R],
-    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pmap(
-    fn: Callable[[A, B, C, D, E], R],
-    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D], e: Iterable[E],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pmap(
-    fn: Callable[..., R],
-    /,
-    *iterables: Iterable[Any],
-    on_error: Literal["return"],
-    **options: Unpack[Options],
-) -> list[R | Failure]: ...
-@overload
-def pmap(
-    fn: Callable[..., R],
-    /,
-    *iterables: Iterable[Any],
-    on_error: Callable[[Failure], S],
-    **options: Unpack[Options],
-) -> list[R | S]: ...
-@overload
-def pmap(
-    fn: Callable[..., R],
-    /,
-    *iterables: Iterable[Any],
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-def pmap(fn: Any, /, *iterables: Iterable[Any], **options: Any) -> Any:
+def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> list[R]:
     """Return `list(map(fn, *iterables))`, computed in parallel.
 
     Guaranteed: the results are those of the loop, in the order of the input; each iterable is
@@ -177,34 +85,7 @@ def pmap(fn: Any, /, *iterables: Iterable[Any], **options: Any) -> Any:
     return _collect(_start("pmap", Call(fn, _shape(iterables)), iterables, options))
 
 
-@overload
-def pstarmap(
-    fn: Callable[..., R],
-    iterable: Iterable[Iterable[Any]],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pstarmap(
-    fn: Callable[..., R],
-    iterable: Iterable[Iterable[Any]],
-    /,
-    *,
-    on_error: Literal["return"],
-    **options: Unpack[Options],
-) -> list[R | Failure]: ...
-@overload
-def pstarmap(
-    fn: Callable[..., R],
-    iterable: Iterable[Iterable[Any]],
-    /,
-    *,
-    on_error: Callable[[Failure], S],
-    **options: Unpack[Options],
-) -> list[R | S]: ...
-def pstarmap(fn: Any, iterable: Iterable[Iterable[Any]], /, **options: Any) -> Any:
+def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **options: Any) -> list[R]:
     """Return `list(itertools.starmap(fn, iterable))`, computed in parallel.
 
     Args:
@@ -220,31 +101,7 @@ def pstarmap(fn: Any, iterable: Iterable[Iterable[Any]], /, **options: Any) -> A
     return _collect(_start("pstarmap", Call(fn, "args"), (iterable,), options))
 
 
-@overload
-def pcall(
-    tasks: Iterable[Task[R]],
-    /,
-    *,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> list[R]: ...
-@overload
-def pcall(
-    tasks: Iterable[Task[R]],
-    /,
-    *,
-    on_error: Literal["return"],
-    **options: Unpack[Options],
-) -> list[R | Failure]: ...
-@overload
-def pcall(
-    tasks: Iterable[Task[R]],
-    /,
-    *,
-    on_error: Callable[[Failure], S],
-    **options: Unpack[Options],
-) -> list[R | S]: ...
-def pcall(tasks: Iterable[Any], /, **options: Any) -> Any:
+def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
     """Return `[fn(*args, **kwargs) for fn, args, kwargs in tasks]`, computed in parallel.
 
     Args:
@@ -262,99 +119,14 @@ def pcall(tasks: Iterable[Any], /, **options: Any) -> Any:
     return _collect(_start("pcall", Call(None, "task"), (tasks,), options))
 
 
-@overload
-def pimap(
-    fn: Callable[[A], R],
-    a: Iterable[A],
-    /,
-    *,
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> Stream[R]: ...
-@overload
-def pimap(
-    fn: Callable[[A, B], R],
-    a: Iterable[A], b: Iterable[B],
-    /,
-    *,
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> Stream[R]: ...
-@overload
-def pimap(
-    fn: Callable[[A, B, C], R],
-    a: Iterable[A], b: Iterable[B], c: Iterable[C],
-    /,
-    *,
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> Stream[R]: ...
-@overload
-def pimap(
-    fn: Callable[[A, B, C, D], R],
-    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D],
-    /,
-    *,
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> Stream[R]: ...
-@overload
-def pimap(
-    fn: Callable[[A, B, C, D, E], R],
-    a: Iterable[A], b: Iterable[B], c: Iterable[C], d: Iterable[D], e: Iterable[E],
-    /,
-    *,
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> Stream[R]: ...
-@overload
 def pimap(
     fn: Callable[..., R],
-    /,
-    *iterables: Iterable[Any],
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["return"],
-    **options: Unpack[Options],
-) -> Stream[R | Failure]: ...
-@overload
-def pimap(
-    fn: Callable[..., R],
-    /,
-    *iterables: Iterable[Any],
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Callable[[Failure], S],
-    **options: Unpack[Options],
-) -> Stream[R | S]: ...
-@overload
-def pimap(
-    fn: Callable[..., R],
-    /,
-    *iterables: Iterable[Any],
-    ordered: bool = ...,
-    buffersize: int | None = ...,
-    on_error: Literal["raise"] = ...,
-    **options: Unpack[Options],
-) -> Stream[R]: ...
-def pimap(
-    fn: Any,
     /,
     *iterables: Iterable[Any],
     ordered: bool = True,
     buffersize: int | None = None,
     **options: Any,
-) -> Any:
+) -> Stream[R]:
     """Return an iterator over `map(fn, *iterables)`, computed in parallel ahead of its reader.
 
     Guaranteed: the input, which may be endless, is drawn from only as far ahead of the results
@@ -389,7 +161,7 @@ def pimap(
     return Stream(started, ordered=ordered, buffersize=buffersize)
 
 
-def delayed(fn: Callable[..., R], /) -> Callable[..., Task[R]]:
+def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:
     """Return a function whose call `delayed(fn)(*args, **kwargs)` makes a task for `pcall`.
 
     Example:
@@ -399,7 +171,7 @@ def delayed(fn: Callable[..., R], /) -> Callable[..., Task[R]]:
     """
     _check_callable(fn, "delayed")
 
-    def task(*args: Any, **kwargs: Any) -> Task[R]:
+    def task(*args: Any, **kwargs: Any) -> Any:
         return fn, args, kwargs
 
     return task
@@ -523,14 +295,14 @@ def _settle(batch: Batch, on_error: Any) -> None:
         batch.values[position] = failure if on_error == "return" else on_error(failure)
 
 
-class Stream(_Iterator):
+class Stream(Iterator["R"]):
     """The iterator that `pimap` returns: closes the call when it ends or is thrown away."""
 
     __module__ = "parmap"
 
     def __init__(self, started: _Started, *, ordered: bool, buffersize: int | None) -> None:
         self._started = started
-        self._results = self._read(ordered, buffersize)
+        self._results: Generator[R, None, None] = self._read(ordered, buffersize)
 
     def __iter__(self) -> Stream[R]:
         return self

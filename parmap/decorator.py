@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .api import pimap, pmap, pstarmap
 from .options import check
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
-    from .api import Options
+    from .api import Stream
 
 P = ParamSpec("P")
-R = TypeVar("R", covariant=True)
+R = TypeVar("R")
 
 
 class Parallel(Generic[P, R]):
@@ -26,12 +26,14 @@ class Parallel(Generic[P, R]):
     """
 
     __wrapped__: Callable[P, R]
+    __qualname__: str
 
     def __init__(self, fn: Callable[P, R], options: dict[str, Any]) -> None:
         self._options = options
         update_wrapper(self, fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function, here and now."""
         return self.__wrapped__(*args, **kwargs)
 
     def map(self, *iterables: Iterable[Any], **options: Any) -> list[R]:
@@ -42,7 +44,7 @@ class Parallel(Generic[P, R]):
         """Return `pstarmap(self, iterable)` with the decorator's options and *options*."""
         return pstarmap(self, iterable, **{**self._options, **options})
 
-    def imap(self, *iterables: Iterable[Any], **options: Any) -> Iterator[R]:
+    def imap(self, *iterables: Iterable[Any], **options: Any) -> Stream[R]:
         """Return `pimap(self, *iterables)` with the decorator's options and *options*."""
         return pimap(self, *iterables, **{**self._options, **options})
 
@@ -83,12 +85,6 @@ def _set(made: Parallel[..., Any], state: tuple[Callable[..., Any], dict[str, An
     made.__init__(*state)  # type: ignore[misc]
 
 
-@overload
-def parallel(fn: Callable[P, R], /) -> Parallel[P, R]: ...
-@overload
-def parallel(
-    *, on_error: Any = ..., **options: Unpack[Options]
-) -> Callable[[Callable[P, R]], Parallel[P, R]]: ...
 def parallel(fn: Any = None, /, **options: Any) -> Any:
     """Decorate a function so that `f.map(xs)` is `pmap(f, xs)`; `f(x)` stays a plain call.
 
@@ -96,6 +92,7 @@ def parallel(fn: Any = None, /, **options: Any) -> Any:
     default options for the function's maps.
 
     Args:
+        fn: the function, given by Python where the decorator has no parentheses.
         **options: any options of `pmap`; those given to `map`, `starmap` or `imap` win over them.
 
     Returns:

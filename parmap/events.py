@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from .outcome import Caught, Failure, Kind
 
+    Fate = Literal["again", "split", "alone", "over"]
+
     class Executor(Protocol):
         """Where tasks run.  One is made for each call, by `plan`, and closed by the scheduler.
 
@@ -111,7 +113,7 @@ class Loss:
         self,
         error: BaseException,
         kind: Kind,
-        then: Literal["again", "split", "alone", "over"],
+        then: Fate,
         suspect: int | None = None,
         seconds: float = 0.0,
         worker: int = 0,
@@ -174,4 +176,4 @@ class Batch:
 
 
 class Unsendable(Exception):
-    """A chunk that cannot be pickled; its cause says why, its text names the path to the culprit."""
+    """A chunk that cannot be pickled; its text names the part that refuses."""

@@ -28,17 +28,17 @@ DEFAULTS: dict[str, Any] = {
 }
 
 _process_wide: dict[str, Any] = {}
-_in_context: ContextVar[dict[str, Any]] = ContextVar("parmap.config", default={})
+_in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", default=None)
 
 
 def resolve(given: dict[str, Any], door: str) -> dict[str, Any]:
-    """Return all options for a call of *door*: those *given*, checked, and the defaults of others."""
+    """Return all options for a call of *door*: those *given*, checked, and defaults."""
     if given:
         check(given, door)
     context = _in_context.get()
     if not (given or context or _process_wide):
         return DEFAULTS
-    configured = {**DEFAULTS, **_process_wide, **context}
+    configured = {**DEFAULTS, **_process_wide, **(context or {})}
     if not isinstance(given.get("executor", "auto"), str) and "workers" not in given:
         configured["workers"] = None  # an instance has its own
     options = {**configured, **given}
@@ -47,7 +47,7 @@ def resolve(given: dict[str, Any], door: str) -> dict[str, Any]:
 
 
 def check(options: dict[str, Any], door: str) -> None:
-    """Raise TypeError or ValueError, naming option, value and cure, if one of *options* is wrong."""
+    """Raise TypeError or ValueError, naming option, value and cure, if one is wrong."""
     for name, value in options.items():
         if name not in _CHECKS:
             raise TypeError(_unknown(name, door))
@@ -173,10 +173,10 @@ class parallel_config:  # noqa: N801 - named like joblib's, and used like a func
         check(options, "parallel_config")
         _check_together({**DEFAULTS, **options})
         self._options = options
-        self._tokens: list[Token[dict[str, Any]]] = []
+        self._tokens: list[Token[dict[str, Any] | None]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_in_context.set({**_in_context.get(), **self._options}))
+        self._tokens.append(_in_context.set({**(_in_context.get() or {}), **self._options}))
 
     def __exit__(
         self,

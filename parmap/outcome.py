@@ -120,52 +120,45 @@ def portable(
 
     Pickle rebuilds an exception by calling its class with `args`, which fails for every class
     whose constructor wants something else.  So the steps down are: the exception itself; one of
-    its class made without calling the constructor; one of its nearest built-in base class.
+    its class, made without calling the constructor; one of its nearest built-in base class.
     """
-    for candidate in (lambda: error, lambda: _rebuildable(error, dumps, loads)):
-        try:
-            copy = candidate()
-            if type(loads(dumps(copy))).__name__ == type(error).__name__:
-                return copy
-        except Exception:  # noqa: S112 - whatever a foreign __reduce__ raises, try the next
-            continue
-    base = next(c for c in type(error).__mro__ if c.__module__ == "builtins")
-    text = f"{type(error).__qualname__}: {_text(error)}"
-    try:
-        stand_in = base(text)
-    except Exception:  # UnicodeDecodeError and its kind want five arguments
-        stand_in = RuntimeError(text)
-    return stand_in
-
-
-def _rebuildable(
-    error: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
-) -> BaseException:
-    """Return a twin of *error* that pickles through `rebuild`, without what cannot be pickled."""
 
     def survives(value: object) -> bool:
         try:
             loads(dumps(value))
-        except Exception:
+        except BaseException:
             return False
         return True
 
-    args = tuple(a if survives(a) else _text(a) for a in error.args)
-    state = {k: v for k, v in vars(error).items() if survives(v)}
-    return _Rebuilt(type(error), args, state)  # type: ignore[return-value]
+    try:
+        if type(loads(dumps(error))).__name__ == type(error).__name__:
+            return error
+    except BaseException:  # noqa: S110 - whatever its __reduce__ raises, there are other ways
+        pass
+    args = tuple(arg if survives(arg) else _text(arg) for arg in error.args)
+    state = {name: value for name, value in vars(error).items() if survives(value)}
+    twin: Any = _Twin(type(error), args, state)
+    if survives(twin):
+        return twin  # type: ignore[no-any-return]
+    base = next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
+    text = f"{type(error).__qualname__}: {_text(error)}"
+    try:
+        return base(text)  # type: ignore[no-any-return]
+    except Exception:  # UnicodeDecodeError and its kind want five arguments
+        return RuntimeError(text)
 
 
-class _Rebuilt:
-    """Pickles as a call of `rebuild`; what arrives is the exception."""
+class _Twin:
+    """Stands for an exception, and unpickles as one, by a call of `_rebuild`."""
 
-    def __init__(self, cls: type, args: tuple[Any, ...], state: dict[str, Any]) -> None:
-        self.parts = cls, args, state
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild, self.parts
+        return _rebuild, self._parts
 
 
-def rebuild(
+def _rebuild(
     cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
 ) -> BaseException:
     """Make an exception of class *cls* without calling its constructor."""
@@ -173,3 +166,11 @@ def rebuild(
     error.args = args
     vars(error).update(state)
     return error
+
+
+def _text(value: object) -> str:
+    """Return `str(value)`, whatever its `__str__` does."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__qualname__} whose str raises {type(error).__name__}>"

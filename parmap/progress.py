@@ -6,6 +6,7 @@ tqdm writes to stderr by itself, and redraws no more often than its `mininterval
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,5 @@ class Bar:
 
 
 def _tqdm() -> Any:
-    if "ipykernel" in sys.modules:  # a notebook: tqdm.auto finds the right bar, but imports asyncio
-        from tqdm.auto import tqdm
-    else:
-        from tqdm.std import tqdm
-    return tqdm
+    # In a notebook tqdm.auto finds the right bar; elsewhere it would import asyncio for nothing.
+    return import_module("tqdm.auto" if "ipykernel" in sys.modules else "tqdm.std").tqdm

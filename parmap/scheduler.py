@@ -8,7 +8,7 @@
 
 Guaranteed:
 
-- every task of the input is in exactly one batch, as a value or a Failure, unless the run is closed;
+- every task of the input ends in exactly one batch, as a value or as a Failure;
 - the input is drawn from in order, and no further than the chunks that fit out, or *limit*, ask;
 - a task runs once, except for `retries` and for tasks that were in a chunk with one that crashed.
 
@@ -134,11 +134,10 @@ class Run:
             rest = chunk.part(done)
             if report.loss is None:
                 self._again.appendleft(rest)
+            elif report.loss.then == "alone" and beside:
+                self._suspects.append(rest)
             else:
-                if report.loss.then == "alone" and beside:
-                    self._suspects.append(rest)
-                else:
-                    self._lose(rest, report.loss)
+                self._lose(rest, report.loss)
 
     def _keep(self, report: Report) -> None:
         """Make batches of the tasks that *report* tells of; queue what is to be tried again."""
@@ -146,7 +145,8 @@ class Run:
         if not report.caught:
             self._ready.append(Batch(chunk.start, values))
             return
-        begin, failures = 0, {}
+        begin = 0
+        failures: dict[int, Failure] = {}
         for position, caught in sorted(report.caught.items()):
             if chunk.attempts < self._retries and caught.kind != "unpicklable":
                 task = chunk.part(position, position + 1)

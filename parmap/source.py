@@ -55,7 +55,8 @@ class Source:
         elif self.error is not None:
             items = ()
         else:
-            items = taken = []
+            taken: list[Any] = []
+            items = taken
             try:
                 taken.extend(islice(self._items, n))
             except Exception as error:
@@ -70,6 +71,6 @@ def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:
     for iterable in iterables:
         try:
             lengths.append(len(iterable))  # type: ignore[arg-type]
-        except Exception:  # noqa: BLE001 - a hint is not worth a failure
+        except Exception:  # it is only a hint
             return None
     return min(lengths)

@@ -14,14 +14,19 @@ from .events import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableSequence
+    from typing import Protocol
 
     from .events import Call, Chunk
     from .outcome import Caught, Kind
 
-    Note = MutableSequence[int]
+    class Note(Protocol):
+        """Two integers that the place where tasks run shares with whoever watches it."""
 
-# A note is two integers that the place where tasks run shares with whoever watches it.
+        def __getitem__(self, field: int, /) -> int: ...
+        def __setitem__(self, field: int, value: int, /) -> None: ...
+
+
+# The fields of a note.
 RUNNING = 0  # index of the task that runs, IDLE between chunks
 STOP = 1  # set to 1 by the watcher: end after the task that runs
 IDLE = -1

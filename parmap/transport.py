@@ -78,7 +78,11 @@ def _importable(obj: Any) -> bool:
 
 def _empty_cache(maxsize: int | None, typed: bool) -> Any:
     target: list[Callable[..., Any]] = []
-    cached = functools.lru_cache(maxsize, typed)(lambda *args, **kwargs: target[0](*args, **kwargs))
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return target[0](*args, **kwargs)
+
+    cached = functools.lru_cache(maxsize, typed)(function)
     cached.__dict__["__target__"] = target
     return cached
 

@@ -13,6 +13,7 @@ a page of memory shared with it, which task it was.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import pickle
@@ -252,7 +253,7 @@ def main(channel: int, page: int) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us if need be
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what was printed survives a crash
     nested.set(True)
     note = open_note(page)

@@ -1,1 +1,1 @@
-"""The places where tasks run, one file each; they satisfy `events.Executor` and are made by `plan`."""
+"""Where tasks run: one file each, made by `plan`, satisfying `events.Executor`."""

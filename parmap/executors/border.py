@@ -17,9 +17,21 @@ from ..worker import Packed, perform_in_pool, unpack
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
     from ..events import Call, Chunk, Report
+
+    class Border(Protocol):
+        """What both are."""
+
+        def outgoing(self, chunk: Chunk) -> tuple[Callable[[Any], Any], Any]:
+            """Return a function and its argument, which run *chunk*; may raise `Unsendable`."""
+
+        def incoming(self, chunk: Chunk, answer: Any) -> Report:
+            """Return the report in what the function returned."""
+
+        def stop(self) -> None:
+            """Let no thread start another task."""
 
 
 class ByReference:
@@ -35,11 +47,10 @@ class ByReference:
     def outgoing(self, chunk: Chunk) -> tuple[Callable[[Chunk], Report], Chunk]:
         return self.run, chunk
 
-    def incoming(self, chunk: Chunk, answer: Report) -> Report:
+    def incoming(self, chunk: Chunk, answer: Report) -> Report:  # noqa: ARG002 - see Border
         return answer
 
     def stop(self) -> None:
-        """Let no thread start another task."""
         self._note[STOP] = 1
 
     def run(self, chunk: Chunk) -> Report:
@@ -74,8 +85,3 @@ class ByValue:
 
     def stop(self) -> None:
         """Do nothing: nobody can reach a task in a process that is not ours."""
-
-
-if TYPE_CHECKING:
-    Border = ByReference | ByValue
-    Answer = Any

@@ -1,4 +1,4 @@
-"""Tasks in a `concurrent.futures.Executor`: a ProcessPoolExecutor of ours, or any that is lent to us.
+"""Tasks in a `concurrent.futures.Executor`: a ProcessPoolExecutor of ours, or one lent to us.
 
 When a worker of a ProcessPoolExecutor dies, all its futures fail and it is broken for good.  Ours
 is then replaced, and what was in flight runs again with nothing beside it, until the culprit is
@@ -19,12 +19,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Call, Chunk
+    from ..events import Call, Chunk, Fate
     from .border import Border
 
 
 class Futures:
-    """Submits chunks and collects futures; *ahead* chunks wait in the executor for a free worker."""
+    """Submits chunks and collects futures."""
 
     def __init__(
         self, call: Call, budget: float, workers: int, borrowed: Executor | None = None
@@ -42,11 +42,10 @@ class Futures:
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
         try:
-            future = self._executor().submit(function, argument)  # type: ignore[arg-type]
+            future = self._executor().submit(function, argument)
         except BrokenExecutor as error:  # it broke a moment ago
             self._break()
-            then = "over" if self._borrowed else "again"
-            self._news.append(Report(chunk, [], loss=Loss(_crash(error), "crash", then)))
+            self._lose(chunk, error, "again")
         except RuntimeError as error:
             raise ExecutorUnavailable(f"the executor refuses tasks: {error}") from error
         else:
@@ -54,16 +53,15 @@ class Futures:
             future.add_done_callback(self._done.put)
 
     def wait(self, block: bool) -> list[Report]:
-        news, self._news = self._news, []
-        while self._chunks and not (self._done.empty() and (news or not block)):
+        while self._chunks and not (self._done.empty() and (self._news or not block)):
             future = self._done.get()
             chunk = self._chunks.pop(future)
             try:
-                news.append(self._border.incoming(chunk, future.result()))
+                self._news.append(self._border.incoming(chunk, future.result()))
             except BrokenExecutor as error:
                 self._break()
-                then = "over" if self._borrowed else "alone"
-                news.append(Report(chunk, [], loss=Loss(_crash(error), "crash", then)))
+                self._lose(chunk, error, "alone")
+        news, self._news = self._news, []
         return news
 
     def close(self) -> None:
@@ -71,6 +69,12 @@ class Futures:
         for future in self._chunks:
             future.cancel()
         self._break()
+
+    def _lose(self, chunk: Chunk, error: BrokenExecutor, then: Fate) -> None:
+        crash = WorkerCrashed(f"a worker died, and the executor with it: {error}")
+        crash.__cause__ = error
+        fate: Fate = "over" if self._borrowed else then
+        self._news.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
 
     def _executor(self) -> Executor:
         if self._borrowed is not None:
@@ -85,7 +89,7 @@ class Futures:
         if owned is None:
             return
         if any(not future.done() for future in self._chunks):
-            # Waiting for what runs could take for ever; the executor offers no other way to stop it.
+            # Waiting for what runs could take for ever, and there is no other way to stop it.
             for process in list((getattr(owned, "_processes", None) or {}).values()):
                 kill(process)
         owned.shutdown(cancel_futures=True)
@@ -97,9 +101,3 @@ def _process_pool(workers: int) -> Executor:
     return ProcessPoolExecutor(
         workers, mp_context=fresh_interpreters("futures"), initializer=ignore_interrupt
     )
-
-
-def _crash(error: BaseException) -> WorkerCrashed:
-    crash = WorkerCrashed(f"a worker died, and the executor with it: {error}")
-    crash.__cause__ = error
-    return crash

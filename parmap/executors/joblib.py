@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Call, Chunk
+    from ..events import Call, Chunk, Fate
     from .border import Border
 
 
@@ -28,10 +28,9 @@ def parallel(workers: int | None) -> Any:
         raise ExecutorUnavailable(
             "executor='joblib' needs the package joblib: python -m pip install joblib"
         ) from error
-    if workers is not None:
-        return joblib.Parallel(n_jobs=workers)
-    configured = joblib.Parallel()
-    return configured if configured.n_jobs not in (None, 1) else joblib.Parallel(n_jobs=-1)
+    if workers is None:
+        _, workers = joblib.parallel.get_active_backend()
+    return joblib.Parallel(n_jobs=-1 if workers is None else workers)
 
 
 class Joblib:
@@ -109,10 +108,10 @@ class Joblib:
         if not self._borrowed:
             self._backend.abort_everything(ensure_ready=True)
 
-    def _lose(self, chunk: Chunk, error: Exception, then: str) -> None:
+    def _lose(self, chunk: Chunk, error: Exception, then: Fate) -> None:
         crash = WorkerCrashed(f"a worker of joblib's backend died: {error}")
         crash.__cause__ = error
-        fate = "over" if self._borrowed else then
+        fate: Fate = "over" if self._borrowed else then
         self._news.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
 
 

@@ -134,11 +134,11 @@ class Lane:
 def _shared_page() -> IO[bytes]:
     """Return a file without a name, for the memory that a worker and we share."""
     if hasattr(os, "memfd_create"):
-        page: IO[bytes] = open(os.memfd_create("parmap-note"), "w+b", buffering=0)
+        page: IO[bytes] = os.fdopen(os.memfd_create("parmap-note"), "w+b", buffering=0)
     else:
         from tempfile import TemporaryFile
 
-        page = TemporaryFile(buffering=0)
+        page = TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
     page.truncate(NOTE_BYTES)
     return page
 
@@ -357,7 +357,7 @@ class Lanes:
         self._news.append(Report(chunk, [], loss=loss))
 
     def _bury(self, lane: Lane) -> str:
-        """Take a dead lane out, end it, and say how it ended; give up if none survives its start."""
+        """Take a dead lane out and say how it ended; give up if none survives its start."""
         for fd in lane.fds():
             self._poll.unregister(fd)
             del self._lanes[fd]

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Call, Chunk
+    from ..events import Call, Chunk, Fate
     from .border import Border
 
 PATIENCE = 5.0  # seconds for a pool to terminate; one whose worker died with a lock never does
@@ -128,7 +128,7 @@ class Pool:
             if recycling and not any(codes):
                 return
         error = WorkerCrashed(f"a worker of the pool ended with exit code {codes[0]}")
-        then = "over" if self._borrowed is not None else "alone"
+        then: Fate = "over" if self._borrowed is not None else "alone"
         for chunk in self._chunks.values():
             self._news.append(Report(chunk, [], loss=Loss(error, "crash", then)))
         self._chunks.clear()

@@ -1,0 +1,274 @@
+"""The house: its floors, its walls, its front, its weight."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import parmap
+
+TESTS = Path(__file__).parent
+HOUSE = Path(parmap.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(HOUSE).with_suffix("").parts): path
+    for path in HOUSE.rglob("*.py")
+    if "__pycache__" not in path.parts
+}
+
+# From the roof down. A module imports from the floors below its own; `beside` are the floors
+# whose rooms may know each other, too, as long as there is no circle.
+FLOORS = {
+    "front": {"__init__"},
+    "doors": {"api", "decorator"},
+    "engine": {"scheduler"},
+    "plan": {"plan"},
+    "rooms": {"options", "chunking", "source", "progress", "executors"},
+    "shared by executors": {"executors.border", "executors.start"},
+    "tools": {"tasks", "worker", "transport"},
+    "ground": {"events", "outcome", "machine"},
+}
+BESIDE = {"doors", "tools", "ground"}
+ORDER = list(FLOORS)
+
+PUBLIC = [
+    "ExecutorUnavailable",
+    "Failure",
+    "WorkerCrashed",
+    "delayed",
+    "parallel",
+    "parallel_config",
+    "partition",
+    "pcall",
+    "pimap",
+    "pmap",
+    "pstarmap",
+    "shutdown",
+    "warm",
+]
+
+
+def floor_of(module):
+    """Return the floor of *module*: its own name's, or that of the drawer it lies in."""
+    for name in (module, module.split(".")[0]):
+        for floor, modules in FLOORS.items():
+            if name in modules:
+                return floor
+    raise AssertionError(f"{module} is on no floor: say in FLOORS where it belongs")
+
+
+def is_for_typing(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(module, at_the_top=False):
+    """Yield what *module* imports when it runs, as ("parmap", name) or (package, None).
+
+    With *at_the_top* only what is imported together with the module, not inside its functions.
+    """
+    pending = list(ast.parse(MODULES[module].read_text("utf-8")).body)
+    package = module.split(".")[:-1]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0], None
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1]
+            base += node.module.split(".") if node.module else []
+            for alias in node.names:
+                inner = ".".join([*base, alias.name])
+                yield "parmap", inner if inner in MODULES else ".".join(base) or "__init__"
+        elif is_for_typing(node):
+            pending += node.orelse
+        elif at_the_top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        else:
+            pending += ast.iter_child_nodes(node)
+
+
+def inner_imports(module):
+    return {name for package, name in imports(module) if package == "parmap"} - {module}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_down(module):
+    """A module imports only from the floors below its own, inside functions too."""
+    mine = floor_of(module)
+    for other in inner_imports(module):
+        theirs = floor_of(other)
+
+        assert ORDER.index(mine) < ORDER.index(theirs) or (mine == theirs and mine in BESIDE), (
+            f"{module} ({mine}) imports {other} ({theirs})"
+        )
+
+
+def test_there_are_no_circles():
+    """No module is reached again by following its imports."""
+    graph = {module: inner_imports(module) for module in MODULES}
+    done = set()
+
+    def visit(module, trail):
+        assert module not in trail, " -> ".join([*trail, module])
+        if module not in done:
+            for other in graph.get(module, ()):
+                visit(other, [*trail, module])
+            done.add(module)
+
+    for module in graph:
+        visit(module, [])
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_third_parties_are_imported_where_they_are_used(module):
+    """Nothing but the standard library is imported at the top of a module."""
+    packages = {name for name, inner in imports(module, at_the_top=True) if inner is None}
+
+    assert packages <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("module", sorted(FLOORS["ground"]))
+def test_the_ground_is_the_standard_library(module):
+    """The ground floor knows no third party at all."""
+    assert {name for name, inner in imports(module) if not inner} <= sys.stdlib_module_names
+
+
+def test_the_engine_names_no_executor_and_no_option():
+    """The scheduling loop has no word of executors, options or bars in it."""
+    tree = ast.parse(MODULES["scheduler"].read_text("utf-8"))
+    words = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+    assert not words & {
+        *("auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib"),
+        *("executor", "workers", "chunksize", "on_error", "progress", "initializer"),
+        *("raise", "return", "tqdm"),
+    }
+
+
+def test_policy_is_arithmetic():
+    """Chunk sizes are computed without clocks, threads or anything else that cannot be replayed."""
+    assert {name for name, _ in imports("chunking")} <= {"__future__", "math", "dataclasses"}
+
+
+def test_the_house_is_small():
+    """All of parmap/ is at most 2,500 lines."""
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in MODULES.values())
+
+    assert lines <= 2_500
+
+
+def test_types_are_shipped():
+    """The marker that tells type checkers to look inside is there."""
+    assert (HOUSE / "py.typed").exists()
+
+
+def test_the_public_surface_is_this_and_no_more():
+    """`__all__` is sorted, complete, and exactly what the issue lists."""
+    found = {
+        name
+        for name, value in vars(parmap).items()
+        if not name.startswith("_") and not inspect.ismodule(value)
+    }
+
+    assert list(parmap.__all__) == sorted(parmap.__all__)
+    assert list(parmap.__all__) == PUBLIC
+    assert all(hasattr(parmap, name) for name in PUBLIC)
+    assert found - {"annotations", "TYPE_CHECKING"} <= set(PUBLIC)
+    assert set(PUBLIC) <= set(dir(parmap))
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_say_where_they_are_public(name):
+    """Tracebacks and reprs say parmap.Failure, whatever file it lives in; each has a docstring."""
+    thing = getattr(parmap, name)
+
+    assert thing.__module__ == "parmap"
+    assert thing.__name__ == name
+    assert inspect.getdoc(thing)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    """A name that is not there is the usual error."""
+    with pytest.raises(AttributeError, match="pmapp"):
+        parmap.pmapp  # noqa: B018 - asking is the test
+
+
+HEAVY = [
+    "asyncio",
+    "cloudpickle",
+    "concurrent.futures.process",
+    "concurrent.futures.thread",
+    "joblib",
+    "logging",
+    "loky",
+    "multiprocessing.pool",
+    "numpy",
+    "pandas",
+    "tqdm",
+]
+
+
+def loaded_by(source):
+    """Return the names of all modules that a fresh interpreter has after *source*."""
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{source}\nprint(*sys.modules)"],
+        cwd=HOUSE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stdout.split())
+
+
+def test_the_import_is_light():
+    """`import parmap` loads nothing that is heavy; that waits until it is used."""
+    assert not loaded_by("import parmap") & (set(HEAVY) - loaded_by(""))
+
+
+def test_a_small_map_is_light():
+    """A map that stays in the caller loads nothing heavy either."""
+    source = "import parmap\nassert parmap.pmap(abs, [-1, 2]) == [1, 2]"
+
+    assert not loaded_by(source) & (set(HEAVY) - loaded_by(""))
+
+
+def test_types_are_as_promised(request):
+    """The strict mypy agrees with every type, and every mistake, in typing_api.py."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    cache = request.config.cache.mkdir("mypy")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", f"--cache-dir={cache}", str(TESTS / "typing_api.py")],
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def promises_of(path):
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.glob("test_*.py")), ids=lambda path: path.stem)
+def test_every_test_states_its_promise(path):
+    """Each test has one sentence that says what it promises, and a name of its own."""
+    names = [node.name for node in promises_of(path)]
+    sentences = {node.name: ast.get_docstring(node) or "" for node in promises_of(path)}
+
+    assert not [name for name, text in sentences.items() if not text.strip()]
+    assert not [name for name, text in sentences.items() if "\n" in text]
+    assert len(names) == len(set(names))

@@ -1,0 +1,211 @@
+"""What type checkers must make of the API: checked by mypy --strict, never run.
+
+A line marked as an error must be one: mypy warns about marks that nothing needs.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, assert_type
+
+from parmap import (
+    Failure,
+    delayed,
+    parallel,
+    parallel_config,
+    partition,
+    pcall,
+    pimap,
+    pmap,
+    pstarmap,
+    shutdown,
+    warm,
+)
+
+
+def half(x: int) -> float:
+    return x / 2
+
+
+def join(a: int, b: str) -> bytes:
+    return b.encode() * a
+
+
+def three(a: int, b: str, c: float) -> str:
+    return f"{a}{b}{c}"
+
+
+def four(a: int, b: str, c: float, d: bytes) -> complex:
+    return a + c * 1j
+
+
+def five(a: int, b: str, c: float, d: bytes, e: bool) -> list[int]:
+    return [a]
+
+
+ints = [1, 2]
+strings = {"a", "b"}
+floats = (1.0, 2.0)
+blobs = {b"k": 1}
+truths = iter([True])
+
+# One to five iterables
+
+assert_type(pmap(half, ints), list[float])
+assert_type(pmap(join, ints, strings), list[bytes])
+assert_type(pmap(three, ints, strings, floats), list[str])
+assert_type(pmap(four, ints, strings, floats, blobs), list[complex])
+assert_type(pmap(five, ints, strings, floats, blobs, truths), list[list[int]])
+assert_type(pmap(lambda x: str(x), ints), list[str])
+assert_type(pmap(str, range(3)), list[str])
+assert_type(
+    pmap(half, ints, executor="processes", workers=2, chunksize="auto", retries=1), list[float]
+)
+assert_type(pmap(half, ints, progress="label", initializer=shutdown), list[float])
+assert_type(pmap(half, ints, progress={"unit": "file"}, chunksize=3), list[float])
+
+# on_error
+
+assert_type(pmap(half, ints, on_error="raise"), list[float])
+assert_type(pmap(half, ints, on_error="return"), list[float | Failure])
+assert_type(pmap(join, ints, strings, on_error="return"), list[bytes | Failure])
+assert_type(
+    pmap(five, ints, strings, floats, blobs, truths, on_error="return"), list[list[int] | Failure]
+)
+
+
+def instead(failure: Failure) -> None:
+    return None
+
+
+assert_type(pmap(half, ints, on_error=instead), list[float | None])
+assert_type(pmap(join, ints, strings, on_error=instead), list[bytes | None])
+
+# pimap
+
+results = pimap(half, ints)
+lazy: Iterator[float] = results
+assert_type(next(results), float)
+results.close()
+assert_type(list(pimap(half, ints, ordered=False, buffersize=4)), list[float])
+assert_type(next(pimap(join, ints, strings)), bytes)
+assert_type(next(pimap(half, ints, on_error="return")), float | Failure)
+assert_type(next(pimap(half, ints, on_error=instead)), float | None)
+
+# pstarmap, pcall, delayed
+
+pairs = [(1, "a")]
+assert_type(pstarmap(join, pairs), list[bytes])
+assert_type(pstarmap(join, pairs, on_error="return"), list[bytes | Failure])
+assert_type(pstarmap(join, pairs, on_error=instead), list[bytes | None])
+assert_type(pcall([delayed(half)(1), delayed(half)(x=2)]), list[float])
+assert_type(pcall([delayed(half)(1)], on_error="return"), list[float | Failure])
+assert_type(pcall([delayed(half)(1)], on_error=instead), list[float | None])
+assert_type(pcall((delayed(join)(n, "a") for n in ints), workers=2), list[bytes])
+
+# @parallel
+
+
+@parallel
+def bare(a: int, b: str = "") -> bytes:
+    return b.encode() * a
+
+
+@parallel(executor="threads", workers=2)
+def with_options(a: int) -> float:
+    return a / 2
+
+
+@parallel()
+def with_none(a: int) -> float:
+    return a / 2
+
+
+assert_type(bare(1), bytes)
+assert_type(bare(1, b="x"), bytes)
+assert_type(bare.map(ints), list[bytes])
+assert_type(bare.map(ints, strings), list[bytes])
+assert_type(bare.map(ints, executor="serial", on_error="return"), list[bytes | Failure])
+assert_type(bare.map(ints, on_error=instead), list[bytes | None])
+assert_type(bare.starmap(pairs), list[bytes])
+assert_type(bare.starmap(pairs, on_error="return"), list[bytes | Failure])
+assert_type(next(bare.imap(ints)), bytes)
+assert_type(next(bare.imap(ints, on_error="return", ordered=False)), bytes | Failure)
+assert_type(with_options(1), float)
+assert_type(with_options.map(ints), list[float])
+assert_type(with_none.map(ints), list[float])
+plain: Callable[[int], bytes] = bare
+
+
+class Scale:
+    def __init__(self, k: int) -> None:
+        self.k = k
+
+    @parallel
+    def scaled(self, x: int) -> float:
+        return self.k * x / 2
+
+    @staticmethod
+    @parallel
+    def halved(x: int) -> float:
+        return x / 2
+
+
+assert_type(Scale(2).scaled(1), float)
+assert_type(Scale(2).scaled.map(ints), list[float])
+assert_type(Scale.halved(1), float)
+assert_type(Scale.halved.map(ints), list[float])
+
+# The rest
+
+values, failures = partition(pmap(half, ints, on_error="return"))
+assert_type(values, list[float])
+assert_type(failures, list[Failure])
+with parallel_config(executor="serial", on_error="return"):
+    pass
+parallel_config(workers=-1).apply()
+warm()
+warm(2)
+shutdown()
+
+
+def about(failure: Failure) -> tuple[int, str, BaseException, str, str, int, float, int]:
+    return (
+        failure.index,
+        failure.input,
+        failure.exception,
+        failure.traceback,
+        failure.kind,
+        failure.attempts,
+        failure.seconds,
+        failure.worker,
+    )
+
+
+def never(failure: Failure) -> int:
+    failure.unwrap()
+    return "unreachable"  # type: ignore[unreachable]
+
+
+anything: Any = None
+
+# Mistakes
+
+pmap(half, strings)  # type: ignore[arg-type]
+pmap(half, ints, strings)  # type: ignore[arg-type]
+pmap(half, 3)  # type: ignore[arg-type]
+pmap(half, ints, 4)  # type: ignore[arg-type]
+pmap(half)  # type: ignore[call-overload]
+pmap(half, ints, worker=2)  # type: ignore[call-overload]
+pmap(half, ints, workers="2")  # type: ignore[call-overload]
+pmap(half, ints, on_error="ignore")  # type: ignore[call-overload]
+pmap(half, ints, timeout=3)  # type: ignore[call-overload]
+pmap(half, ints, ordered=False)  # type: ignore[call-overload]
+pimap(half, ints, buffersize="2")  # type: ignore[call-overload]
+pstarmap(half, 3)  # type: ignore[arg-type]
+delayed(half)("a")  # type: ignore[arg-type]
+delayed(half)()  # type: ignore[call-arg]
+bare("a")  # type: ignore[arg-type]
+bare(1, "b", 2)  # type: ignore[call-arg]
+with_options(b=1)  # type: ignore[call-arg]
+parallel(executor=3)  # type: ignore[call-overload]
+parallel_config(worker=2)  # type: ignore[call-arg]
+partition(3)  # type: ignore[arg-type]
