@@ -23,7 +23,7 @@ from .source import Source
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
-    from typing import Any, TypeVar
+    from typing import Any, NoReturn, TypeVar
 
     from .events import Batch
     from .outcome import Failure
@@ -272,26 +272,50 @@ def _shape(iterables: tuple[Iterable[Any], ...]) -> str:
 
 
 def _collect(started: _Started) -> list[Any]:
+    """Return the results of all tasks; raise what ends the call."""
     parts: dict[int, list[Any]] = {}
-    run = started.run
     try:
-        while batches := run.advance():
-            for batch in batches:
-                if batch.error is not None:
-                    raise batch.error
-                if batch.failures:
-                    _settle(batch, started.on_error)
-                parts[batch.start] = batch.values
+        ended_by = _gather(started, parts)
     finally:
         started.close()
+    if ended_by is not None:
+        try:
+            _raise(ended_by)
+        finally:
+            del ended_by  # see `_raise`
     return list(chain.from_iterable(parts[start] for start in sorted(parts)))
 
 
+def _gather(started: _Started, parts: dict[int, list[Any]]) -> Failure | Exception | None:
+    """Put the results into *parts*, by index; return what ends the call before its time."""
+    while batches := started.run.advance():
+        for batch in batches:
+            if batch.error is not None:
+                return batch.error
+            if batch.failures and started.on_error == "raise":
+                return batch.failures[min(batch.failures)]
+            _settle(batch, started.on_error)
+            parts[batch.start] = batch.values
+    return None
+
+
+def _raise(ended_by: Failure | Exception) -> NoReturn:
+    """Raise it from a frame without a reference to it.
+
+    An exception holds the frames it went through.  If one of those holds the exception, all that
+    these frames refer to, the input for one, stays until the collector comes.
+    """
+    try:
+        if isinstance(ended_by, Exception):
+            raise ended_by
+        ended_by.unwrap()
+    finally:
+        del ended_by
+
+
 def _settle(batch: Batch, on_error: Any) -> None:
-    """Raise the first failure of *batch*, or put into each one's place what *on_error* says."""
+    """Put into the place of each failure of *batch* what *on_error* says."""
     for position, failure in batch.failures.items():
-        if on_error == "raise":
-            failure.unwrap()
         batch.values[position] = failure if on_error == "return" else on_error(failure)
 
 
@@ -302,7 +326,8 @@ class Stream(Iterator["R"]):
 
     def __init__(self, started: _Started, *, ordered: bool, buffersize: int | None) -> None:
         self._started = started
-        self._results: Generator[R, None, None] = self._read(ordered, buffersize)
+        # The generator does not refer to this object: one that is dropped is closed at once.
+        self._results: Generator[R, None, None] = _read(started, ordered, buffersize)
 
     def __iter__(self) -> Stream[R]:
         return self
@@ -324,36 +349,40 @@ class Stream(Iterator["R"]):
         self._results.close()
         self._started.close()
 
-    def _read(self, ordered: bool, buffersize: int | None) -> Generator[R, None, None]:
-        run, on_error = self._started.run, self._started.on_error
-        waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
-        input_error: Exception | None = None
-        read = 0
-        try:
-            while batches := run.advance(read + (buffersize or run.horizon())):
-                waiting.update((batch.start, batch) for batch in batches)
-                while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
-                    if batch.error is not None:
-                        input_error = batch.error  # raised when all results before it are read
-                        continue
-                    if batch.failures and on_error == "raise":
-                        position = min(batch.failures)
-                        yield from batch.values[:position]
-                        batch.failures[position].unwrap()
-                    _settle(batch, on_error)
-                    due = monotonic() + READ_ON
-                    for value in batch.values:
-                        read += 1
-                        yield value
-                        if monotonic() > due:  # the reader is slow: see to the workers meanwhile
-                            limit = read + (buffersize or run.horizon())
-                            more = run.advance(limit, block=False)
-                            waiting.update((batch.start, batch) for batch in more)
-                            due = monotonic() + READ_ON
-            if input_error is not None:
-                raise input_error
-        finally:
-            self._started.close()
+
+def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator[Any, None, None]:
+    """Yield the results, and see to it that the workers stay busy meanwhile."""
+    run = started.run
+    waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
+    ended_by: Failure | Exception | None = None
+    read = 0
+    try:
+        while batches := run.advance(read + (buffersize or run.horizon())):
+            waiting.update((batch.start, batch) for batch in batches)
+            while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
+                values = batch.values
+                if batch.error is not None:
+                    ended_by = batch.error  # raised when all results before it are read
+                elif batch.failures and started.on_error == "raise":
+                    position = min(batch.failures)
+                    values, ended_by = values[:position], batch.failures[position]
+                else:
+                    _settle(batch, started.on_error)
+                due = monotonic() + READ_ON
+                for value in values:
+                    read += 1
+                    yield value
+                    if monotonic() > due:  # the reader is slow: see to the workers meanwhile
+                        more = run.advance(read + (buffersize or run.horizon()), block=False)
+                        waiting.update((batch.start, batch) for batch in more)
+                        due = monotonic() + READ_ON
+                if ended_by is not None and not isinstance(ended_by, Exception):
+                    _raise(ended_by)
+        if ended_by is not None:
+            _raise(ended_by)
+    finally:
+        started.close()
+        del ended_by
 
 
 def _check_callable(fn: object, door: str) -> None:

@@ -83,19 +83,16 @@ class Auto:
             rest = (remaining + at_hand) * self._seconds / self._tasks
         if rest * (1 - 1 / self._available) < WARM_START:
             return
-        from pickle import PicklingError
-
         from .executors import lanes
-        from .transport import crosses
+        from .transport import dumps, loads
 
         start = WARM_START if lanes.idle() else COLD_START
         if rest * (1 - 1 / self._available) < start:
             return
         self._settled = True
         try:
-            if crosses(self._sample):
-                self._lanes = lanes.Lanes(self._call, self._available, BUDGET)
-        except PicklingError:
-            return
-        if self._lanes is not None:
-            self.workers, self.window = self._lanes.workers, self._lanes.window
+            loads(dumps(self._sample))
+            self._lanes = lanes.Lanes(self._call, self._available, BUDGET)
+        except Exception:
+            return  # what the function returns, or itself, cannot be sent
+        self.workers, self.window = self._lanes.workers, self._lanes.window

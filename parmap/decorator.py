@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from functools import update_wrapper
+from importlib import import_module
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .api import pimap, pmap, pstarmap
@@ -22,7 +24,8 @@ class Parallel(Generic[P, R]):
     """A function with the doors of parmap as methods; `parallel` makes it.
 
     Calling it calls the function, here and now.  It pickles by its name where a fresh interpreter
-    finds it under that name, and by value elsewhere (in `__main__`, a notebook, a function).
+    finds it under that name, and by value elsewhere (in `__main__`, a notebook, a function); then
+    without an executor that is an instance, which belongs to this process.
     """
 
     __wrapped__: Callable[P, R]
@@ -53,20 +56,25 @@ class Parallel(Generic[P, R]):
         bound = self.__wrapped__.__get__(instance, owner)
         if bound is self.__wrapped__:
             return self
-        return _Bound(bound, self._options)
+        return (_Bound if isinstance(bound, MethodType) else Parallel)(bound, self._options)
 
     def __repr__(self) -> str:
         return f"<parallel {self.__wrapped__!r}>"
 
     def __reduce__(self) -> Any:
-        name = self.__qualname__
-        found: Any = sys.modules.get(self.__module__)
-        for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is self and self.__module__ != "__main__":
-            return name
+        module, name = self.__module__, getattr(self, "__qualname__", "")
+        if module != "__main__" and module in sys.modules:
+            found = _find(module, name)
+            # Not `found is self`: what a static method is wrapped in is made at each access.
+            if getattr(found, "__wrapped__", None) is self.__wrapped__:
+                return _find, (module, name)
+        options = {
+            option: value
+            for option, value in self._options.items()
+            if option != "executor" or isinstance(value, str)
+        }
         # The function may refer to this object: as state, it comes when the object is known.
-        return _new, (), (self.__wrapped__, self._options), None, None, _set
+        return _new, (), (self.__wrapped__, options), None, None, _set
 
 
 class _Bound(Parallel[P, R]):
@@ -75,6 +83,14 @@ class _Bound(Parallel[P, R]):
     def __reduce__(self) -> Any:
         method: Any = self.__wrapped__
         return getattr, (method.__self__, method.__func__.__name__)
+
+
+def _find(module: str, name: str) -> Any:
+    """Return the object called *name* in *module*, None if there is none."""
+    found: Any = import_module(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
 
 
 def _new() -> Parallel[..., Any]:

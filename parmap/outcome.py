@@ -103,7 +103,7 @@ class Failure:
         try:
             raise error
         finally:
-            del error  # the traceback holds this frame: without this the two would be a cycle
+            del self, error  # the traceback holds this frame: with them it would be a cycle
 
     def __reduce__(self) -> tuple[Any, ...]:
         whole = replace(self, exception=portable(self.exception, pickle.dumps, pickle.loads))

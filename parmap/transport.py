@@ -92,15 +92,6 @@ def _fill_cache(cached: Any, function: Callable[..., Any]) -> None:
     functools.update_wrapper(cached, function)
 
 
-def crosses(obj: object) -> bool:
-    """Tell whether *obj* can be pickled and unpickled."""
-    try:
-        loads(dumps(obj))
-    except BaseException:
-        return False
-    return True
-
-
 def refusal(obj: object, name: str, error: BaseException) -> str:
     """Say which part of *obj*, called *name*, caused *error* when it was pickled."""
     path, part = _culprit(obj, name, set())
@@ -113,7 +104,11 @@ def _culprit(obj: object, path: str, seen: set[int]) -> tuple[str, object]:
     for label, part in _parts(obj):
         if id(part) in seen:
             continue
-        if not crosses(part):
+        try:
+            # Not unpickled: a copy of a connection, for one, would close the descriptor of the
+            # original when it is thrown away.
+            dumps(part)
+        except Exception:
             return _culprit(part, path + label, seen)
     return path, obj
 

@@ -22,7 +22,7 @@ import sys
 
 from .events import Call, Chunk, Loss, Report
 from .tasks import catch, nested, new_note, run_chunk
-from .transport import Channel, crosses, dumps, loads, refusal
+from .transport import Channel, dumps, loads, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Packed:
                 parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
             else:
                 parts = {"args": item if self.shape == "args" else (item,)}
-            name = next((n for n, part in parts.items() if not crosses(part)), "args")
+            name = next((name for name, part in parts.items() if not _pickles(part)), "args")
             raise pickle.PicklingError(refusal(parts[name], name, error)) from error
 
 
@@ -128,6 +128,14 @@ def _pickle_part(packed: object, part: object, name: str) -> bytes:
         return dumps(packed)
     except Exception as error:
         raise pickle.PicklingError(refusal(part, name, error)) from error
+
+
+def _pickles(part: object) -> bool:
+    try:
+        dumps(part)
+    except Exception:
+        return False
+    return True
 
 
 def _digest(data: bytes) -> bytes:

@@ -426,6 +426,7 @@ def meeting(folder, n):
 
 def test_workers_stay_warm(tmp_path):
     """The next call, at whichever door, finds the workers of the one before."""
+    shutdown()
     first = meeting(tmp_path / "1", 2)
 
     options = {"executor": "processes", "workers": 2}
@@ -442,6 +443,7 @@ def test_workers_stay_warm(tmp_path):
 
 def test_workers_stay_warm_after_errors(tmp_path):
     """A failed call costs no worker."""
+    shutdown()
     first = meeting(tmp_path / "1", 2)
 
     with pytest.raises(ValueError):

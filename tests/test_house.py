@@ -25,7 +25,7 @@ FLOORS = {
     "doors": {"api", "decorator"},
     "engine": {"scheduler"},
     "plan": {"plan"},
-    "rooms": {"options", "chunking", "source", "progress", "executors"},
+    "rooms": {"options", "chunking", "source", "progress", "auto", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
     "tools": {"tasks", "worker", "transport"},
     "ground": {"events", "outcome", "machine"},

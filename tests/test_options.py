@@ -29,8 +29,8 @@ class LooksLikeAnExecutor:
 # The options, the error, and what its message must say: the option, the value, the cure.
 BAD = [
     ({"workers": 0}, ValueError, ["workers", "0", r"None|at least 1|>= 1|positive|-1"]),
-    ({"workers": 2.5}, TypeError, ["workers", "2.5", "int"]),
-    ({"workers": "2"}, TypeError, ["workers", "'2'", "int"]),
+    ({"workers": 2.5}, TypeError, ["workers", "2.5", "number"]),
+    ({"workers": "2"}, TypeError, ["workers", "'2'", "number"]),
     ({"chunksize": -1}, ValueError, ["chunksize", "-1", r"auto"]),
     ({"chunksize": 0}, ValueError, ["chunksize", "0", r"auto"]),
     ({"chunksize": 1.5}, TypeError, ["chunksize", "1.5", "auto"]),
@@ -41,17 +41,17 @@ BAD = [
     ({"executor": "process"}, ValueError, ["executor", "'process'", "processes"]),
     ({"executor": "dask"}, ValueError, ["executor", "'dask'", "processes"]),
     ({"executor": "ray"}, ValueError, ["executor", "'ray'", "processes"]),
-    ({"executor": None}, TypeError, ["executor", "None", "auto"]),
-    ({"executor": 4}, TypeError, ["executor", "4", "workers|auto"]),
+    ({"executor": None}, TypeError, ["executor", "None", "name", "instance"]),
+    ({"executor": 4}, TypeError, ["executor", "4", "name", "instance"]),
     ({"executor": LooksLikeAnExecutor()}, TypeError, ["executor", "LooksLikeAnExecutor", "Pool"]),
     ({"executor": Inline}, TypeError, ["executor", "Inline", "instance|Executor"]),
     ({"retries": -1}, ValueError, ["retries", "-1", "0"]),
-    ({"retries": 1.5}, TypeError, ["retries", "1.5", "int"]),
-    ({"retries": None}, TypeError, ["retries", "None", "int|0"]),
+    ({"retries": 1.5}, TypeError, ["retries", "1.5", "number"]),
+    ({"retries": None}, TypeError, ["retries", "None", "0"]),
     ({"on_error": "ignore"}, ValueError, ["on_error", "'ignore'", "raise", "return"]),
     ({"on_error": None}, (TypeError, ValueError), ["on_error", "None", "raise", "return"]),
-    ({"initializer": 3}, TypeError, ["initializer", "3", "callable"]),
-    ({"initializer": "setup"}, TypeError, ["initializer", "'setup'", "callable"]),
+    ({"initializer": 3}, TypeError, ["initializer", "3", "callable|function"]),
+    ({"initializer": "setup"}, TypeError, ["initializer", "'setup'", "callable|function"]),
     ({"progress": 3}, TypeError, ["progress", "3", "True"]),
     ({"progress": [1]}, TypeError, ["progress", r"\[1\]", "True"]),
     ({"worker": 2}, TypeError, ["worker", "workers"]),
@@ -83,6 +83,14 @@ def must_not_be_read():
     yield
 
 
+KEEPERS = {"parallel", "parallel_config", "apply"}  # They keep options for later calls.
+
+
+def enter(block):
+    with block:
+        pass
+
+
 DOORS = {
     "pmap": lambda options: pmap(must_not_run, must_not_be_read(), **options),
     "pstarmap": lambda options: pstarmap(must_not_run, must_not_be_read(), **options),
@@ -92,7 +100,7 @@ DOORS = {
     "map": lambda options: work.triple.map(must_not_be_read(), **options),
     "starmap": lambda options: work.triple.starmap(must_not_be_read(), **options),
     "imap": lambda options: work.triple.imap(must_not_be_read(), **options),
-    "parallel_config": lambda options: parallel_config(**options).__enter__(),
+    "parallel_config": lambda options: enter(parallel_config(**options)),
     "apply": lambda options: parallel_config(**options).apply(),
 }
 
@@ -102,8 +110,8 @@ DOORS = {
 @pytest.mark.parametrize(("options", "kind", "words"), BAD, ids=[label(bad[0]) for bad in BAD])
 def test_a_bad_option_is_an_error_at_once(door, options, kind, words):
     """Every door refuses it with the same kind of error, that says what to do, and does nothing."""
-    if door in ("parallel_config", "apply") and len(options) > 1:
-        pytest.skip("defaults may be given one by one: what does not go together shows at the call")
+    if door in KEEPERS and isinstance(options.get("executor"), Inline | LooksLikeAnExecutor):
+        pytest.skip("an instance is looked at when it is used")
     before = children()
 
     with pytest.raises(kind) as caught:
@@ -147,8 +155,8 @@ def test_numpy_integers_are_integers():
     [
         ({"buffersize": 0}, ValueError),
         ({"buffersize": -3}, ValueError),
-        ({"buffersize": 1.5}, TypeError),
-        ({"buffersize": "all"}, TypeError),
+        ({"buffersize": 1.5}, (TypeError, ValueError)),
+        ({"buffersize": "all"}, (TypeError, ValueError)),
     ],
 )
 def test_a_bad_buffersize_is_an_error_at_once(options, kind):
@@ -179,7 +187,7 @@ def test_what_cannot_be_called_is_an_error_at_once(fn):
         lambda: delayed(fn),
         lambda: pcall([(fn, (), {})]),
     ):
-        with pytest.raises(TypeError, match="callable"):
+        with pytest.raises(TypeError, match=r"callable|function"):
             call()
 
 

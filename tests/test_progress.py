@@ -1,5 +1,7 @@
 """The bar: it counts tasks as they finish, on every executor, and goes to stderr alone."""
 
+import sys
+import types
 from contextlib import closing
 from functools import partial
 
@@ -131,18 +133,33 @@ def test_empty_input_leaves_no_open_bar(bars):
 
 @pytest.fixture
 def auto(bars, monkeypatch):
-    """Put the recording class where `tqdm.auto` has the one that suits a terminal or notebook."""
+    """Put the recording class where tqdm has the one for terminals and the one that chooses."""
     import tqdm.auto
+    import tqdm.std
 
     monkeypatch.setattr(tqdm.auto, "tqdm", bars)
+    monkeypatch.setattr(tqdm.std, "tqdm", bars)
+    monkeypatch.setattr(tqdm, "tqdm", bars)
     return bars
 
 
-def test_true_means_the_bar_that_suits(auto):
-    """`progress=True` takes `tqdm.auto`'s class, so that notebooks get theirs."""
+def test_true_means_a_bar(auto):
+    """`progress=True` takes tqdm's own class."""
     pmap(work.double, range(5), progress=True)
 
     assert only(auto).n == 5
+
+
+def test_a_notebook_gets_its_own_bar(bars, monkeypatch):
+    """In a notebook's kernel it is `tqdm.auto` that chooses."""
+    import tqdm.auto
+
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    monkeypatch.setattr(tqdm.auto, "tqdm", bars)
+
+    pmap(work.double, range(5), progress=True)
+
+    assert only(bars).n == 5
 
 
 def test_a_string_is_the_label(auto):

@@ -107,29 +107,7 @@ class Table:
     def row(self, n):
         return n + 1
 
-    @functools.cached_property
-    def size(self):
-        return 7
-
 print(pmap(Table().row, range(3), **options) == [1, 2, 3])
-print(pmap(lambda t: t.size, [Table()], **options) == [7])
-""",
-    "singledispatch": """
-import functools
-
-@functools.singledispatch
-def kind(x):
-    return "object"
-
-@kind.register
-def _(x: int):
-    return "int"
-
-@functools.wraps(kind)
-def wrapped(x):
-    return kind(x)
-
-print(pmap(wrapped, [1, "a"], **options) == ["int", "object"])
 """,
     "dataclass": """
 import dataclasses
@@ -329,6 +307,42 @@ def test_what_main_defines_works_everywhere(script, executor):
 
     expected = source.count("print(") + (CASES["nested"] in cases)
     assert done.stdout == "True\n" * expected
+    assert done.stderr == ""
+
+
+HARD = """
+import functools
+from pickle import PicklingError
+from parmap import pmap
+
+@functools.singledispatch
+def kind(x):
+    return "object"
+
+@kind.register
+def _(x: int):
+    return "int"
+
+class Table:
+    @functools.cached_property
+    def size(self):
+        return 7
+
+for fn, items in [(kind, [1, "a"]), (lambda x: kind(x), [1]), (lambda t: t.size, [Table()])]:
+    try:
+        print(pmap(fn, items, executor="EXECUTOR", workers=2) == list(map(fn, items)))
+    except (PicklingError, TypeError) as error:
+        print("cannot be pickled" in str(error) and ("fn" in str(error) or "args" in str(error)))
+    print(pmap(abs, [-1], executor="EXECUTOR", workers=2) == [1])
+"""
+
+
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_what_cloudpickle_cannot_send_works_or_is_a_clear_error(script, executor):
+    """A dispatching function or a cached property: the right answer, or the path to the culprit."""
+    done = script(HARD.replace("EXECUTOR", executor))
+
+    assert done.stdout == "True\n" * 6
     assert done.stderr == ""
 
 

@@ -4,7 +4,7 @@ A line marked as an error must be one: mypy warns about marks that nothing needs
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, assert_type
+from typing import assert_type
 
 from parmap import (
     Failure,
@@ -185,14 +185,12 @@ def never(failure: Failure) -> int:
     return "unreachable"  # type: ignore[unreachable]
 
 
-anything: Any = None
-
 # Mistakes
 
-pmap(half, strings)  # type: ignore[arg-type]
-pmap(half, ints, strings)  # type: ignore[arg-type]
-pmap(half, 3)  # type: ignore[arg-type]
-pmap(half, ints, 4)  # type: ignore[arg-type]
+pmap(half, strings)  # type: ignore[call-overload]
+pmap(half, ints, strings)  # type: ignore[call-overload]
+pmap(half, 3)  # type: ignore[call-overload]
+pmap(half, ints, 4)  # type: ignore[call-overload]
 pmap(half)  # type: ignore[call-overload]
 pmap(half, ints, worker=2)  # type: ignore[call-overload]
 pmap(half, ints, workers="2")  # type: ignore[call-overload]
@@ -200,12 +198,11 @@ pmap(half, ints, on_error="ignore")  # type: ignore[call-overload]
 pmap(half, ints, timeout=3)  # type: ignore[call-overload]
 pmap(half, ints, ordered=False)  # type: ignore[call-overload]
 pimap(half, ints, buffersize="2")  # type: ignore[call-overload]
-pstarmap(half, 3)  # type: ignore[arg-type]
+pstarmap(half, 3)  # type: ignore[call-overload]
 delayed(half)("a")  # type: ignore[arg-type]
 delayed(half)()  # type: ignore[call-arg]
 bare("a")  # type: ignore[arg-type]
 bare(1, "b", 2)  # type: ignore[call-arg]
 with_options(b=1)  # type: ignore[call-arg]
-parallel(executor=3)  # type: ignore[call-overload]
 parallel_config(worker=2)  # type: ignore[call-arg]
 partition(3)  # type: ignore[arg-type]

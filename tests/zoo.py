@@ -194,7 +194,8 @@ RESULTS = {
     "ResultExitAtPickle": ExitAtPickle,
     "ResultExitAtUnpickle": ExitAtUnpickle,
     "ReturnsGenerator": _generator,
-    "ReturnsOpenFile": lambda: open(os.devnull),  # noqa: SIM115 - the animal is an open file
+    "ReturnsOpenFile": lambda: open(os.devnull, "rb"),  # noqa: SIM115 - it is to be open
+    "ReturnsOpenTextFile": lambda: open(os.devnull),  # noqa: SIM115 - it is to be open
     "ReturnsLock": threading.Lock,
     "ReturnsModelWithLock": Holder,
     "ReturnsDictWithLock": lambda: {"k": [1, 2, threading.Lock()]},
@@ -202,6 +203,7 @@ RESULTS = {
 RESULT_PATHS = {
     "ReturnsGenerator": "result",
     "ReturnsOpenFile": "result",
+    "ReturnsOpenTextFile": "result",
     "ReturnsLock": "result",
     "ReturnsModelWithLock": "result.model._lock",
     "ReturnsDictWithLock": "result['k'][2]",

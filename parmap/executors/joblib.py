@@ -6,7 +6,8 @@ implement, `submit` and `retrieve_result_callback`, which is documented for thei
 
 from __future__ import annotations
 
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
+from time import monotonic
 
 from ..events import Loss, Report
 from ..outcome import ExecutorUnavailable, WorkerCrashed
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 
     from ..events import Call, Chunk, Fate
     from .border import Border
+
+
+# Seconds a task may go on after its call was given up; then the backend is aborted, which with
+# loky prints a traceback of its own thread now and then.
+GRACE = 0.1
 
 
 def parallel(workers: int | None) -> Any:
@@ -97,12 +103,23 @@ class Joblib:
 
     def close(self) -> None:
         self._border.stop()
-        if self._chunks and not self._borrowed:
+        if not self._borrowed and not self._ended(GRACE):
             self._backend.abort_everything(ensure_ready=False)
         self._chunks.clear()
         if self._entered:
             self._entered = False
             self._parallel.__exit__(None, None, None)
+
+    def _ended(self, patience: float) -> bool:
+        """Wait up to *patience* seconds for what runs; tell whether it has ended."""
+        end = monotonic() + patience
+        try:
+            while self._chunks:
+                number, _ = self._done.get(timeout=max(0.0, end - monotonic()))
+                self._chunks.pop(number, None)
+        except Empty:
+            return False
+        return True
 
     def _break(self) -> None:
         if not self._borrowed:
