@@ -4,7 +4,7 @@ The house, from the roof down; a module imports only from below its own floor:
 
     doors     parmap, api, decorator
     engine    scheduler
-    plan      plan
+    plan      plan; auto, the executor that plans again while it runs
     rooms     options, chunking, source, progress, executors/*
     tools     tasks, worker, transport
     ground    events, outcome, machine       (standard library only)

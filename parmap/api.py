@@ -8,6 +8,7 @@ types that users see, with their overloads, are in `__init__.pyi`.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator
 from itertools import chain
 from time import monotonic
@@ -326,6 +327,8 @@ class Stream(Iterator["R"]):
 
     def __init__(self, started: _Started, *, ordered: bool, buffersize: int | None) -> None:
         self._started = started
+        # Registered now, this runs before the exit handlers of the pool that may be below.
+        atexit.register(started.close)
         # The generator does not refer to this object: one that is dropped is closed at once.
         self._results: Generator[R, None, None] = _read(started, ordered, buffersize)
 
@@ -348,6 +351,7 @@ class Stream(Iterator["R"]):
         """Draw no more input, stop what runs, and give the workers back.  May be called twice."""
         self._results.close()
         self._started.close()
+        atexit.unregister(self._started.close)
 
 
 def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator[Any, None, None]:

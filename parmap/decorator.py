@@ -136,3 +136,6 @@ def _callable(fn: Any) -> Any:
     if callable(fn) or isinstance(fn, (staticmethod, classmethod)):
         return fn
     raise TypeError(f"parallel decorates functions, got {fn!r}; options are given by name")
+
+
+parallel.__module__ = "parmap"

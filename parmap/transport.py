@@ -45,9 +45,10 @@ def dumps(obj: object) -> bytes:
 
 @functools.cache
 def _cloud_pickler() -> type[pickle.Pickler]:
-    """Return cloudpickle's pickler, taught about functions under `functools.lru_cache`.
+    """Return cloudpickle's pickler, taught about caches and files.
 
-    cloudpickle saves those by name (its issue 178), which fails for the ones of `__main__`.
+    cloudpickle saves functions under `functools.lru_cache` by name (its issue 178), which fails for
+    those of `__main__`.
     """
     import cloudpickle
 
@@ -58,6 +59,9 @@ def _cloud_pickler() -> type[pickle.Pickler]:
                 # The function comes as state: by then the cache is known to the pickler, so that
                 # a recursive function, which holds its own cache, does not go round for ever.
                 return _empty_cache, (maxsize, typed), obj.__wrapped__, None, None, _fill_cache
+            if isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdin, sys.stdout, sys.stderr):
+                # cloudpickle would send what an open file holds, as another kind of file
+                raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
             return super().reducer_override(obj)
 
     return Pickler

@@ -5,9 +5,11 @@ The oracle is the sequential twin, `list(map(...))`.
 
 import dataclasses
 import errno
+import gc
 import io
 import itertools
 import json
+import multiprocessing
 import operator
 import os
 import pickle
@@ -17,6 +19,7 @@ import types
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from functools import partial
 
@@ -746,6 +749,30 @@ def test_a_function_that_cannot_be_sent_is_an_error_at_once(abroad):
         if abroad.name in COSTLY:
             break
     assert pmap(work.double, range(5), **abroad.options) == [0, 2, 4, 6, 8]
+
+
+def test_the_search_for_the_culprit_harms_nothing():
+    """A function that holds executors, connections and files is refused, and they still work."""
+    here, there = multiprocessing.Pipe()
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(1, mp_context=context) as executor,
+        here,
+        there,
+        open(__file__) as file,
+    ):
+        held = [executor, here, file]
+        assert executor.submit(pow, 2, 5).result() == 32
+
+        for fn in (lambda x: held, partial(work.gather, executor)):
+            with pytest.raises((TypeError, pickle.PicklingError), match="fn"):
+                pmap(fn, range(5), executor="processes", workers=2)
+
+        gc.collect()
+        assert executor.submit(pow, 2, 5).result() == 32
+        there.send("still connected")
+        assert here.recv() == "still connected"
+        assert "contract" in file.readline()
 
 
 def test_a_function_that_cannot_be_sent_runs_here_by_default():

@@ -9,7 +9,6 @@ import inspect
 import os
 import pickle
 import sqlite3
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -32,7 +31,6 @@ from parmap import (
     warm,
 )
 
-HERE = [(os.getpid(), threading.get_ident())]
 ITEMS = range(20)
 
 
@@ -232,6 +230,13 @@ def test_pcall_has_the_failures_of_a_map(where):
 # parallel_config
 
 
+@pytest.fixture
+def apply():
+    """Return a function that sets defaults of the process, for the time of the test."""
+    yield lambda **options: parallel_config(**options).apply()
+    parallel_config().apply()
+
+
 def test_defaults_hold_inside_the_block():
     """Calls inside the block have its options, at every door; calls after it do not."""
     with parallel_config(executor="processes", workers=2, on_error="return"):
@@ -256,10 +261,10 @@ def test_the_inner_block_adds_to_the_outer():
         assert not runs_here()
 
 
-def test_the_nearest_option_wins():
+def test_the_nearest_option_wins(apply):
     """An option of the call goes before the decorator's, that before the block's, and so on."""
     one = parallel(on_error=lambda f: "decorator")(int)
-    parallel_config(on_error=lambda f: "process").apply()
+    apply(on_error=lambda f: "process")
     assert pmap(int, ["x"]) == ["process"]
 
     with parallel_config(on_error=lambda f: "block"):
@@ -268,6 +273,7 @@ def test_the_nearest_option_wins():
         assert one.map(["x"], on_error=lambda f: "call") == ["call"]
 
     assert pmap(int, ["x"]) == ["process"]
+    parallel_config().apply()
 
 
 def test_a_block_ends_with_an_error_as_well():
@@ -309,9 +315,9 @@ def test_to_thread_carries_the_block():
     assert isinstance(failure, Failure)
 
 
-def test_applied_defaults_hold_for_the_process():
+def test_applied_defaults_hold_for_the_process(apply):
     """`apply()` returns nothing, holds in every thread, and an empty one takes it back."""
-    assert parallel_config(on_error="return").apply() is None
+    assert apply(on_error="return") is None
 
     assert isinstance(pmap(int, ["x"])[0], Failure)
     assert isinstance(in_thread(pmap, int, ["x"])[0], Failure)
@@ -321,10 +327,10 @@ def test_applied_defaults_hold_for_the_process():
         pmap(int, ["x"])
 
 
-def test_an_applied_default_replaces_the_one_before():
+def test_an_applied_default_replaces_the_one_before(apply):
     """The last `apply()` counts, whole."""
-    parallel_config(on_error="return").apply()
-    parallel_config(executor="serial").apply()
+    apply(on_error="return")
+    apply(executor="serial")
 
     with pytest.raises(ValueError):
         pmap(int, ["x"])
@@ -543,7 +549,7 @@ def test_calls_from_several_threads_with_joblib():
     pytest.importorskip("joblib", reason="joblib is not installed")
 
     def job(n):
-        return pmap(partial(work.add, n), range(50), executor="joblib", workers=2 + n % 2)
+        return pmap(partial(work.add, n), range(50), executor="joblib", workers=2)
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(job, range(3))) == [[n + x for x in range(50)] for n in range(3)]

@@ -25,7 +25,8 @@ FLOORS = {
     "doors": {"api", "decorator"},
     "engine": {"scheduler"},
     "plan": {"plan"},
-    "rooms": {"options", "chunking", "source", "progress", "auto", "executors"},
+    "auto": {"auto"},
+    "rooms": {"options", "chunking", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
     "tools": {"tasks", "worker", "transport"},
     "ground": {"events", "outcome", "machine"},
@@ -158,10 +159,25 @@ def test_policy_is_arithmetic():
 
 
 def test_the_house_is_small():
-    """All of parmap/ is at most 2,500 lines."""
-    lines = sum(len(path.read_text("utf-8").splitlines()) for path in MODULES.values())
+    """All of parmap/ is at most 2,500 lines of code: blank lines, comments, docstrings apart."""
+    lines = sum(
+        sum(1 for line in path.read_text("utf-8").splitlines() if line.strip()) - prose(path)
+        for path in MODULES.values()
+    )
 
     assert lines <= 2_500
+
+
+def prose(path):
+    """Return how many lines of *path* are comments or in docstrings."""
+    text = path.read_text("utf-8")
+    comments = sum(1 for line in text.splitlines() if line.lstrip().startswith("#"))
+    docstrings = 0
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            lines = text.splitlines()[node.body[0].lineno - 1 : node.body[0].end_lineno]
+            docstrings += sum(1 for line in lines if line.strip())
+    return comments + docstrings
 
 
 def test_types_are_shipped():

@@ -187,8 +187,8 @@ def never(failure: Failure) -> int:
 
 # Mistakes
 
-pmap(half, strings)  # type: ignore[call-overload]
-pmap(half, ints, strings)  # type: ignore[call-overload]
+pmap(half, strings)  # type: ignore[arg-type]
+pmap(half, ints, strings)  # type: ignore[arg-type]
 pmap(half, 3)  # type: ignore[call-overload]
 pmap(half, ints, 4)  # type: ignore[call-overload]
 pmap(half)  # type: ignore[call-overload]
