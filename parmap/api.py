@@ -261,7 +261,11 @@ def _start(
     if options["progress"] is not False:
         from .progress import Bar
 
-        bar = Bar(options["progress"], source.total)
+        try:
+            bar = Bar(options["progress"], source.total)
+        except BaseException:  # of a class or arguments of the caller's
+            executor.close()
+            raise
     size = options["chunksize"]
     sizes = Sizes(None if size == "auto" else int(size))
     run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else ())
