@@ -53,7 +53,7 @@ def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
         try:
             keep(step())
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt) and not _raised_by_code(error):
+            if not nested.get() and isinstance(error, KeyboardInterrupt) and _is_signal(error):
                 raise  # Ctrl-C, which is for the caller
             caught[len(values)] = catch(error, "error", perf_counter() - now)
             keep(None)
@@ -78,13 +78,11 @@ def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
     return Caught(error, text, kind, seconds, os.getpid())
 
 
-def _raised_by_code(error: BaseException) -> bool:
-    """Tell whether a `raise` statement raised *error*, and not the arrival of a signal."""
+def _is_signal(error: BaseException) -> bool:
+    """Tell whether *error* came between two instructions, and from no `raise` statement."""
     from opcode import opmap
 
     last = error.__traceback__
     while last and last.tb_next:
         last = last.tb_next
-    return last is not None and (
-        last.tb_frame.f_code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
-    )
+    return last is None or (last.tb_frame.f_code.co_code[last.tb_lasti] != opmap["RAISE_VARARGS"])

@@ -19,6 +19,7 @@ import os
 import pickle
 import signal
 import sys
+from functools import partial
 
 from .events import Call, Chunk, Loss, Report
 from .tasks import catch, nested, new_note, run_chunk
@@ -67,10 +68,16 @@ class Packed:
 
     def __init__(self, call: Call) -> None:
         self.shape = call.shape
-        self.function = _pickle_part((call.fn, call.shape), call.fn, "fn")
-        self.digest = _digest(self.function)
-        self.initializer = _pickle_part(call.initializer, call.initializer, "initializer")
-        self.initializer_digest = _digest(self.initializer)
+        try:
+            # In one pickle, so that functions of `__main__` share their globals: what the
+            # initializer sets there, the function finds.
+            self.call = dumps(call)
+        except Exception as error:
+            name = "initializer" if _pickles(call.fn) else "fn"
+            raise pickle.PicklingError(refusal(getattr(call, name), name, error)) from error
+        self.digest = _digest(self.call)
+        initializer = call.initializer
+        self.initializer = None if initializer is None else _digest(dumps(initializer))
 
     def parcel(
         self,
@@ -85,19 +92,14 @@ class Packed:
         PicklingError, naming the part, if the items cannot be pickled.
         """
         items = self._pickle_items(chunk)
-        function: bytes | None = self.function
+        call: bytes | None = self.call
         if known is not None:
             if known.get(self.digest):
-                function = None
+                call = None
             else:
                 known.put(self.digest, True)
-        return pickle.dumps(
-            (
-                (self.digest, function, self.initializer_digest, self.initializer),
-                (chunk.start, items, budget),
-                place,
-            )
-        )
+        shared = self.digest, call, self.initializer
+        return pickle.dumps((shared, (chunk.start, items, budget), place))
 
     def _pickle_items(self, chunk: Chunk) -> bytes:
         try:
@@ -121,13 +123,6 @@ def here() -> Place:
     except OSError:  # it was deleted
         directory = ""
     return directory, [entry or directory for entry in sys.path], dict(os.environ)
-
-
-def _pickle_part(packed: object, part: object, name: str) -> bytes:
-    try:
-        return dumps(packed)
-    except Exception as error:
-        raise pickle.PicklingError(refusal(part, name, error)) from error
 
 
 def _pickles(part: object) -> bool:
@@ -169,9 +164,10 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
 # ------------------------------------------------------------------------------------------------
 # From here on: what runs in the worker.
 
-# What this process has loaded and initialized, be it a lane or the worker of another pool.
+# What this process has loaded, be it a lane or the worker of another pool, and by which
+# initializers it was prepared: by their digests, with the globals that each has set.
 _calls = Recent()
-_initialized: set[bytes] = set()
+_initialized: dict[bytes, dict[str, Any]] = {}
 
 
 def perform(parcel: bytes | bytearray, note: Note) -> bytes:
@@ -181,20 +177,18 @@ def perform(parcel: bytes | bytearray, note: Note) -> bytes:
     try:
         if place is not None:
             _move(place)
-        digest, function, initializer_digest, initializer = shared
-        if function is not None:
-            _calls.put(digest, function)
-        where = "the initializer"
-        if initializer_digest not in _initialized:
-            initialize = loads(initializer)
-            if initialize is not None:
-                initialize()
-            _initialized.add(initializer_digest)
         where = "the loading of the function"
+        digest, packed, initializer = shared
+        if packed is not None:
+            _calls.put(digest, packed)
         call = _calls.get(digest)
-        if isinstance(call, bytes):
-            call = Call(*loads(call))
+        loaded = isinstance(call, bytes)
+        if loaded:
+            call = loads(call)
             _calls.put(digest, call)
+        where = "the initializer"
+        if initializer is not None:
+            _initialize(call, initializer, loaded)
     except BaseException as error:
         caught = catch(error, "error", 0.0)
         return dumps(("refused", _portable(caught).exception, where, caught.traceback))
@@ -204,6 +198,23 @@ def perform(parcel: bytes | bytearray, note: Note) -> bytes:
         text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
         return dumps(("unloadable", text))
     return _pack_report(run_chunk(call, chunk, budget, note))
+
+
+def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
+    """Run the initializer of *call*, or let a call just *loaded* find what it has set before."""
+    function: Any = call.initializer
+    while isinstance(function, partial):
+        function = function.func
+    names = getattr(function, "__globals__", {})
+    if digest not in _initialized:
+        before = dict(names)
+        assert call.initializer is not None
+        call.initializer()
+        _initialized[digest] = {
+            name: value for name, value in names.items() if before.get(name, _calls) is not value
+        }
+    elif loaded and names is not vars(sys.modules.get(names.get("__name__", ""), _calls)):
+        names.update(_initialized[digest])  # not those of a module, which has them
 
 
 def perform_in_pool(parcel: bytes) -> bytes:

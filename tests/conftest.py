@@ -229,6 +229,12 @@ def where(request, places):
     return places(request.param)
 
 
+@pytest.fixture(params=[name for name in EVERYWHERE if name not in COSTLY])
+def where_cheaply(request, places):
+    """The places that are there already when a call begins."""
+    return places(request.param)
+
+
 @pytest.fixture(params=ABROAD)
 def abroad(request, places):
     """Every place where tasks run in other processes."""

@@ -251,13 +251,14 @@ def test_doors_agree_with_their_twins(where):
     pairs = [(i, i * i) for i in range(30)]
     calls = [(work.gather, (i,), {"k": -i}) for i in range(30)]
 
-    assert pstarmap(work.add, iter(pairs), **where.options) == list(
-        itertools.starmap(work.add, pairs)
-    )
     assert pcall(iter(calls), **where.options) == [f(*a, **k) for f, a, k in calls]
-    assert list(pimap(work.add, range(30), range(9), **where.options)) == list(
-        map(work.add, range(30), range(9))
-    )
+    if where.name not in COSTLY:
+        assert pstarmap(work.add, iter(pairs), **where.options) == list(
+            itertools.starmap(work.add, pairs)
+        )
+        assert list(pimap(work.add, range(30), range(9), **where.options)) == list(
+            map(work.add, range(30), range(9))
+        )
 
 
 @pytest.mark.parametrize("chunksize", ["auto", 1, 7, 10_000])
@@ -521,13 +522,13 @@ def test_the_index_counts_over_the_whole_input(where):
     bad = partial(work.refuse, frozenset({0, 1, 98, 99}))
     options = where.options | {"on_error": "return", "chunksize": 7}
 
-    for results in (
-        pmap(bad, range(100), **options),
-        list(pimap(bad, range(100), **options)),
-        pstarmap(bad, zip(range(100)), **options),
-        pcall(((bad, (x,), {}) for x in range(100)), **options),
+    for call in (
+        lambda: pmap(bad, range(100), **options),
+        lambda: pimap(bad, range(100), **options),
+        lambda: pstarmap(bad, zip(range(100)), **options),
+        lambda: pcall(((bad, (x,), {}) for x in range(100)), **options),
     ):
-        assert [f.index for f in partition(results)[1]] == [0, 1, 98, 99]
+        assert [f.index for f in partition(call())[1]] == [0, 1, 98, 99]
         if where.name in COSTLY:
             break
 

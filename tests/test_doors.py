@@ -48,12 +48,12 @@ def test_a_decorated_function_is_called_as_before():
     assert work.abroad_pid(0) == os.getpid()
 
 
-def test_a_decorated_function_maps(where):
+def test_a_decorated_function_maps(where_cheaply):
     """`.map`, `.starmap` and `.imap` are pmap, pstarmap and pimap of the function."""
-    assert work.triple.map([1, 2, 3], **where.options) == [3, 6, 9]
-    assert work.triple.map([1, 2], iter([5, 6, 7]), **where.options) == [8, 12]
-    assert work.triple.starmap([(1,), (2, 9)], **where.options) == [3, 15]
-    results = work.triple.imap(range(4), buffersize=2, **where.options)
+    assert work.triple.map([1, 2, 3], **where_cheaply.options) == [3, 6, 9]
+    assert work.triple.map([1, 2], iter([5, 6, 7]), **where_cheaply.options) == [8, 12]
+    assert work.triple.starmap([(1,), (2, 9)], **where_cheaply.options) == [3, 15]
+    results = work.triple.imap(range(4), buffersize=2, **where_cheaply.options)
     assert next(results) == 0
     assert list(results) == [3, 6, 9]
 
@@ -200,7 +200,7 @@ def test_delayed_writes_a_call_down():
     assert delayed(abs)(-3) == (abs, (-3,), {})
 
 
-def test_pcall_takes_delayed_calls_of_joblib(where):
+def test_pcall_takes_delayed_calls_of_joblib(where_cheaply):
     """What `joblib.delayed` makes is taken as it is, mixed with ours."""
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
     tasks = [
@@ -211,20 +211,20 @@ def test_pcall_takes_delayed_calls_of_joblib(where):
     ]
 
     expected = [32, ((1,), {"a": 2}), 4, 3]
-    assert pcall(iter(tasks), **where.options) == expected
+    assert pcall(iter(tasks), **where_cheaply.options) == expected
 
 
-def test_pcall_has_the_failures_of_a_map(where):
+def test_pcall_has_the_failures_of_a_map(where_cheaply):
     """Errors, on_error and retries work for calls of different functions."""
     tasks = [delayed(int)("1"), delayed(int)("x"), delayed(len)("abc")]
 
-    one, failure, three = pcall(tasks, on_error="return", **where.options)
+    one, failure, three = pcall(tasks, on_error="return", **where_cheaply.options)
 
     assert (one, three) == (1, 3)
     assert failure.index == 1
     assert "'x'" in failure.input
     with pytest.raises(ValueError, match="invalid literal"):
-        pcall(tasks, **where.options)
+        pcall(tasks, **where_cheaply.options)
 
 
 # parallel_config
@@ -568,19 +568,21 @@ def test_an_instance_serves_several_threads_at_once(places):
                 assert future.result() == [n + x for x in range(60)]
 
 
-def test_lazy_maps_interleave(where):
+def test_lazy_maps_interleave(where_cheaply):
     """Two lazy maps may be consumed in turns."""
-    one = pimap(work.double, range(20), **where.options)
-    two = pimap(partial(work.add, 100), range(20), **where.options)
+    one = pimap(work.double, range(20), **where_cheaply.options)
+    two = pimap(partial(work.add, 100), range(20), **where_cheaply.options)
 
     assert list(zip(one, two, strict=True)) == [(2 * x, x + 100) for x in range(20)]
 
 
-def test_a_lazy_map_may_be_fed_by_another(where):
+def test_a_lazy_map_may_be_fed_by_another(where_cheaply):
     """The input of a map may be a lazy map."""
-    inner = pimap(work.double, range(30), **where.options)
+    inner = pimap(work.double, range(30), **where_cheaply.options)
 
-    assert pmap(partial(work.add, 1), inner, **where.options) == [2 * x + 1 for x in range(30)]
+    assert pmap(partial(work.add, 1), inner, **where_cheaply.options) == [
+        2 * x + 1 for x in range(30)
+    ]
 
 
 def test_a_lazy_map_may_change_threads():
@@ -649,22 +651,25 @@ def test_anything_iterable_is_input(name, abroad_cheaply):
     assert list(pimap(work.echo, INPUTS[name](), **abroad_cheaply.options)) == expected
 
 
-def test_file_handles_and_cursors_are_input(where, tmp_path):
+def test_file_handles_and_cursors_are_input(where_cheaply, tmp_path):
     """The lines of an open file and the rows of a cursor are read as a loop reads them."""
     path = tmp_path / "lines"
     path.write_text("one\ntwo\nthree\n")
     with path.open() as file:
-        assert pmap(str.strip, file, **where.options) == ["one", "two", "three"]
+        assert pmap(str.strip, file, **where_cheaply.options) == ["one", "two", "three"]
 
     with contextlib.closing(sqlite3.connect(":memory:")) as connection:
         connection.execute("create table t (a, b)")
         connection.executemany("insert into t values (?, ?)", [(1, "x"), (2, None)])
-        assert pmap(work.echo, connection.execute("select * from t"), **where.options) == [
+        assert pmap(work.echo, connection.execute("select * from t"), **where_cheaply.options) == [
             (1, "x"),
             (2, None),
         ]
         rows = connection.execute("select * from t")
-        assert pstarmap(work.gather, rows, **where.options) == [((1, "x"), {}), ((2, None), {})]
+        assert pstarmap(work.gather, rows, **where_cheaply.options) == [
+            ((1, "x"), {}),
+            ((2, None), {}),
+        ]
 
 
 def test_pandas_objects_are_input():
@@ -790,11 +795,11 @@ def test_sigchld_may_be_ignored():
         signal.signal(signal.SIGCHLD, before)
 
 
-def test_a_reduce_over_a_map(where):
+def test_a_reduce_over_a_map(where_cheaply):
     """Several maps in a row, one feeding the next, give what loops give."""
-    squares = pmap(lambda x: x * x, range(10), **where.options)
+    squares = pmap(lambda x: x * x, range(10), **where_cheaply.options)
 
-    assert functools.reduce(work.add, pmap(work.double, squares, **where.options)) == 570
+    assert functools.reduce(work.add, pmap(work.double, squares, **where_cheaply.options)) == 570
 
 
 def test_version_is_there():

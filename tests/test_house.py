@@ -174,7 +174,9 @@ def prose(path):
     comments = sum(1 for line in text.splitlines() if line.lstrip().startswith("#"))
     docstrings = 0
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
             lines = text.splitlines()[node.body[0].lineno - 1 : node.body[0].end_lineno]
             docstrings += sum(1 for line in lines if line.strip())
     return comments + docstrings

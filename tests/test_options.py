@@ -239,12 +239,12 @@ def test_options_are_keyword_only():
         parallel_config("serial")
 
 
-def test_a_starmap_item_that_is_no_sequence_fails_like_starmap(where):
+def test_a_starmap_item_that_is_no_sequence_fails_like_starmap(where_cheaply):
     """`pstarmap` of bare numbers is a TypeError, as `itertools.starmap` says."""
     with pytest.raises(TypeError, match="itera"):
-        pstarmap(work.double, [1, 2, 3], **where.options)
+        pstarmap(work.double, [1, 2, 3], **where_cheaply.options)
 
-    assert pstarmap(work.double, [(1,)], **where.options) == [2]
+    assert pstarmap(work.double, [(1,)], **where_cheaply.options) == [2]
 
 
 @pytest.mark.parametrize("task", [abs, 3, (abs,), (abs, 1, {}), (1, 2, 3, 4)])

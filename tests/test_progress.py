@@ -56,10 +56,10 @@ def test_attempts_are_not_tasks(bars, tmp_path):
     assert not only(bars).postfix
 
 
-def test_the_bar_is_closed_on_an_error(where, bars):
+def test_the_bar_is_closed_on_an_error(where_cheaply, bars):
     """A call that raises leaves no bar behind."""
     with pytest.raises(ValueError):
-        pmap(partial(work.refuse, 3), range(10), progress=bars, **where.options)
+        pmap(partial(work.refuse, 3), range(10), progress=bars, **where_cheaply.options)
 
     assert only(bars).closings
     assert only(bars).n <= 10
@@ -113,13 +113,13 @@ def test_the_total_is_known_for_what_has_a_length(bars):
     assert bars.made[0].total in (9, None)
 
 
-def test_a_lazy_map_counts_too(where, bars):
+def test_a_lazy_map_counts_too(where_cheaply, bars):
     """`pimap` counts as it goes, and its end, or close(), closes the bar."""
-    assert len(list(pimap(work.double, range(30), progress=bars, **where.options))) == 30
+    assert len(list(pimap(work.double, range(30), progress=bars, **where_cheaply.options))) == 30
     assert only(bars).n == 30
     assert only(bars).closings
 
-    with closing(pimap(work.double, range(30), progress=bars, **where.options)) as results:
+    with closing(pimap(work.double, range(30), progress=bars, **where_cheaply.options)) as results:
         next(results)
     assert bars.made[-1].closings
 
@@ -209,14 +209,14 @@ def test_a_bar_goes_to_stderr_alone(executor, capfd):
     assert "50/50" in err
 
 
-def test_without_a_bar_nothing_is_printed(where, capfd):
+def test_without_a_bar_nothing_is_printed(where_cheaply, capfd):
     """A map prints nothing of its own."""
-    pmap(work.double, range(50), **where.options)
+    pmap(work.double, range(50), **where_cheaply.options)
 
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_bar_of_ones_own_needs_nothing_but_the_interface(where):
+def test_a_bar_of_ones_own_needs_nothing_but_the_interface(where_cheaply):
     """A class that is no tqdm but behaves like one will do."""
 
     class Counter:
@@ -237,13 +237,13 @@ def test_a_bar_of_ones_own_needs_nothing_but_the_interface(where):
         def close(self):
             self.closed = True
 
-    pmap(work.double, range(20), progress=Counter, **where.options)
+    pmap(work.double, range(20), progress=Counter, **where_cheaply.options)
 
     (bar,) = Counter.made
     assert (bar.n, bar.closed) == (20, True)
 
 
-def test_a_bar_that_breaks_is_the_callers_error(where):
+def test_a_bar_that_breaks_is_the_callers_error(where_cheaply):
     """What a bar raises comes out of the call, and the next call works."""
 
     class Broken:
@@ -262,9 +262,9 @@ def test_a_bar_that_breaks_is_the_callers_error(where):
             pass
 
     with pytest.raises(KeyError, match="a broken bar"):
-        pmap(work.double, range(20), progress=Broken, **where.options)
+        pmap(work.double, range(20), progress=Broken, **where_cheaply.options)
 
-    assert pmap(work.double, range(5), **where.options) == [0, 2, 4, 6, 8]
+    assert pmap(work.double, range(5), **where_cheaply.options) == [0, 2, 4, 6, 8]
 
 
 def test_tqdm_is_not_loaded_for_nothing(script):

@@ -223,6 +223,18 @@ print(pmap(lambda x: area(x, 2), [1, 2], **options) == [2, 4])
 print(Scale(3).scaled(2) == 6 and Scale(3).scaled.map([1, 2], **options) == [3, 6])
 print(Scale.halved(2) == 1 and Scale.halved.map([2, 4], **options) == [1, 2])
 """,
+    "initializer": """
+def load(name):
+    global model
+    model = name
+
+def use(x):
+    return model + str(x)
+
+for name in ["first", "second"]:
+    found = pmap(use, range(20), chunksize=1, initializer=functools.partial(load, name), **options)
+    print(found == [name + str(x) for x in range(20)])
+""",
     "nested": """
 def inner(x):
     return x + 1, os.getpid()
@@ -273,6 +285,7 @@ print("must not be negative" in failure.traceback)
 """,
 }
 HEAD = """\
+import functools
 import os
 import traceback
 from parmap import parallel, pmap, pstarmap
@@ -280,6 +293,11 @@ TEXT = lambda error: "".join(traceback.format_exception(error))
 options = {}
 """
 EXTRAS = {"attrs", "pydantic"}
+
+
+def printed(case):
+    """Return how many lines *case* prints: two for what is in its loop."""
+    return case.count("print(") + ("\nfor " in case)
 
 
 @pytest.mark.parametrize("how", ["file", "-c"])
@@ -291,7 +309,7 @@ def test_what_main_defines_works_in_processes(script, case, how):
 
     done = script(HEAD.format(options_of("processes")) + CASES[case], how)
 
-    assert done.stdout == "True\n" * (CASES[case].count("print(") + (case == "nested"))
+    assert done.stdout == "True\n" * printed(CASES[case])
     assert done.stderr == ""
 
 
@@ -305,8 +323,7 @@ def test_what_main_defines_works_everywhere(script, executor):
 
     done = script(source)
 
-    expected = source.count("print(") + (CASES["nested"] in cases)
-    assert done.stdout == "True\n" * expected
+    assert done.stdout == "True\n" * sum(map(printed, cases))
     assert done.stderr == ""
 
 

@@ -351,7 +351,7 @@ class Lanes:
             self._return(chunk, ending)
             return
         suspect = None if running == IDLE else running
-        when = "while it loaded the task or sent its result" if suspect is None else "during it"
+        when = "before or after it ran the task" if suspect is None else "while it ran the task"
         error = WorkerCrashed(f"{ending} {when}")
         loss = Loss(error, "crash", "split", suspect, seconds, lane.process.pid)
         self._news.append(Report(chunk, [], loss=loss))

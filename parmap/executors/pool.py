@@ -9,10 +9,10 @@ has failed, and the pool goes on.
 from __future__ import annotations
 
 from collections import deque
-from multiprocessing import Pipe
 from multiprocessing.connection import wait
 from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
+from socket import socketpair
 from threading import Thread
 
 from ..events import Loss, Report
@@ -45,9 +45,9 @@ class Pool:
         self._chunks: dict[int, Chunk] = {}  # what is out, by a number of our own
         self._count = 0
         self._answers: deque[tuple[int, Any, BaseException | None]] = deque()
-        # The pool's result thread wakes us through a pipe: a queue could not be waited for
-        # together with the workers.
-        self._awake, self._waker = Pipe(duplex=False)
+        # The pool's result thread wakes us through sockets: a queue could not be waited for
+        # together with the workers, and a Connection does not survive the collector and `close`.
+        self._awake, self._waker = socketpair()
         self._watched: dict[int, Any] = {}
         self._news: list[Report] = []
 
@@ -77,7 +77,7 @@ class Pool:
             if not ready:
                 break
             if self._awake in ready:
-                self._awake.recv_bytes()
+                self._awake.recv(4096)
             while self._answers:
                 number, answer, error = self._answers.popleft()
                 chunk = self._chunks.pop(number, None)
@@ -98,7 +98,7 @@ class Pool:
 
     def _wake(self) -> None:
         try:
-            self._waker.send_bytes(b"")
+            self._waker.send(b"1")
         except OSError:  # we were closed meanwhile
             pass
 
