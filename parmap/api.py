@@ -267,7 +267,7 @@ def _start(
             executor.close()
             raise
     size = options["chunksize"]
-    sizes = Sizes(None if size == "auto" else int(size))
+    sizes = Sizes(None if size == "auto" else int(size), getattr(executor, "known", None))
     run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else ())
     return _Started(run, options["on_error"], bar)
 

@@ -1,98 +1,310 @@
-"""The executor "auto": the loop it replaces, until measurements say that workers are worth it."""
+"""The executor "auto": the loop it replaces, until measurements say that something else is faster.
+
+::
+
+    trial    the caller runs chunk after chunk, as the loop would; each is measured
+               a companion thread measures too, how freely it runs beside the tasks, and when one
+               task takes long it gives the chunks that wait to worker processes
+    booting  workers were chosen and are not there yet: the caller computes on
+    away     all chunks go to the chosen executor; the caller's thread only schedules
+
+Guaranteed: no more tasks run at the same time than there are workers; the input is drawn from by
+the caller's thread alone; what cannot be sent (the function, an item, results like those seen) runs
+in the caller or in threads, as it would in the loop.
+
+Assumed: the companion touches the executor only under `_lock`, and only while the caller runs a
+task, which it does without the lock.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections import deque
+from threading import Lock, Thread
+from time import perf_counter, sleep
 
 from .chunking import BUDGET
-from .executors.serial import Serial
+from .events import Loss, Report, Unsendable
+from .policy import FREE, LOOKS, Measured, where
+from .tasks import run_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .events import Call, Chunk, Executor, Report
+    from collections.abc import Callable
+    from typing import Any
+
+    from .events import Call, Chunk, Executor
+    from .policy import Where
     from .source import Source
 
-COLD_START = 0.1
-"""Seconds until worker processes that have to be started have earned their start: 30 ms for an
-interpreter and our import, as much for what the function imports, times two cores to share."""
+LONG = 0.03
+"""Seconds after which a task is long: then workers are started beside it.  That costs a start for
+nothing if it was the last; not doing it costs the others as long as it goes on."""
 
-WARM_START = 0.002
-"""Seconds until workers that wait for a call have earned the sending of function and tasks."""
+LOOK = 0.001
+"""Seconds between two looks of the companion."""
+
+LATE = 0.0025
+"""Seconds by which a look comes late if it had to wait for the GIL, which is handed over every
+5 ms (`sys.getswitchinterval`), and not only for a processor."""
+
+BOOTING = 0.005
+"""Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
+
+TRIED = 65536
+"""Bytes up to which a result is unpickled, too, to see whether it can be sent."""
+
+KNOWN = 256
+"""Functions whose measurements are remembered."""
+
+_known: dict[Any, Measured] = {}
+
+
+def recall(fn: Any) -> Measured | None:
+    """Return what was measured of *fn* before: of its code, for a lambda is a new one each time."""
+    return _known.get(_key(fn))
+
+
+def remember(fn: Any, seen: Measured) -> None:
+    """Keep what was measured of *fn*, instead of the oldest if there is too much."""
+    _known.pop(_key(fn), None)
+    _known[_key(fn)] = seen
+    if len(_known) > KNOWN:
+        del _known[next(iter(_known))]
+
+
+def _key(fn: Any) -> Any:
+    while (inner := getattr(fn, "func", None) or getattr(fn, "__wrapped__", None)) is not None:
+        fn = inner
+    fn = getattr(fn, "__func__", fn)
+    return getattr(fn, "__code__", None) or (type(fn), getattr(fn, "__qualname__", ""))
 
 
 class Auto:
-    """Serial until the tasks measured so far say that the rest is worth worker processes.
+    """Chooses among the caller, and what *make* makes of "threads" or "processes"."""
 
-    Whatever cannot be sent to a worker (the function, an item, a result like those seen) runs in
-    the caller, as it would in the loop.
-    """
-
-    def __init__(self, call: Call, source: Source, workers: int) -> None:
-        self.workers = 1
-        self.window = 1
+    def __init__(
+        self,
+        call: Call,
+        source: Source,
+        workers: int,
+        make: Callable[[Where], Executor],
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self.workers = 1  # while the caller computes, chunks need not get smaller towards the end
+        self.window = workers
         self._call = call
         self._source = source
         self._available = workers
-        self._serial = Serial(call, BUDGET)
-        self._lanes: Executor | None = None
-        self._local = 0  # chunks given to `_serial`
-        self._tasks = 0
-        self._sample: object = None  # a result
-        self._seconds = 0.0
-        self._settled = workers == 1 or sys.platform == "win32"
+        self._make = make
+        self._clock = clock
+        self._held: deque[Chunk] = deque()  # for whoever is free
+        self._local: deque[Chunk] = deque()  # cannot be sent: for the caller
+        self._pool: Executor | None = None
+        self._where: Where = "serial"
+        self._sent: list[Chunk] = []  # what the pool has
+        self._away = False  # the pool is there: the caller only schedules
+        self._settled = workers < 2  # nothing is left to choose
+        self._lock = Lock()
+        self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
+        self._companion: Thread | None = None
+        known = recall(call.fn)
+        self._seen = known or Measured()
+        self._mine = Measured()  # in this call alone, for the next one
+        self.known = None if known is None else (known.tasks, known.cost)
+        if known is not None and not self._settled:
+            if self._ask(source.remaining)[0] == "threads":
+                self._seen = Measured()  # noise can look like waiting: see for oneself each time
+            else:
+                self._decide()
 
     def submit(self, chunk: Chunk) -> None:
-        if not self._settled and self._tasks:
-            self._decide(len(chunk))
-        if self._lanes is not None:
-            from .events import Unsendable
-
-            try:
-                self._lanes.submit(chunk)
-            except Unsendable:
-                if len(chunk) > 1:
-                    raise  # it comes again in halves, and only what cannot be sent stays here
-            else:
-                return
-        self._local += 1
-        self._serial.submit(chunk)
+        if self._away and not self._send(chunk):
+            self._local.append(chunk)
+        elif not self._away:
+            self._held.append(chunk)
 
     def wait(self, block: bool) -> list[Report]:
-        if not self._local:
-            assert self._lanes is not None
-            return self._lanes.wait(block)
-        reports = self._serial.wait(block)
-        self._local -= len(reports)
-        for report in reports:
-            self._tasks += len(report.values)
-            self._seconds += report.seconds
-            if report.values and not self._settled:
-                self._sample = report.values[0]
-        return reports
+        if self._pool is not None:
+            self._share()
+            idle = not (self._held or self._local)
+            if reports := self._collect(block and idle):
+                return reports
+        queue = self._local or self._held
+        if not queue or not block:
+            return []
+        report = self._run(queue.popleft())
+        if not self._settled:
+            self._measure(report)
+            if self._pool is None:
+                self._decide()
+        return [report]
 
     def close(self) -> None:
-        if self._lanes is not None:
-            self._lanes.close()
+        self._settled = True  # ends the companion
+        if self._pool is not None:
+            self._pool.close()
+        if self._mine.tasks:
+            self._mine.moved, self._mine.sendable = self._seen.moved, self._seen.sendable
+            self._mine.looks, self._mine.free = self._seen.looks, self._seen.free
+            remember(self._call.fn, self._mine)
 
-    def _decide(self, at_hand: int) -> None:
-        """Go over to processes if that ends the call earlier."""
+    # In the caller
+
+    def _run(self, chunk: Chunk) -> Report:
+        """Run *chunk* here, with the companion beside it while the function is not known."""
+        if self._companion is None and not self._settled and not self._seen.tasks:
+            self._companion = Thread(target=self._look, name="parmap-companion", daemon=True)
+            self._companion.start()
+        self._since = self._clock()
+        try:
+            return run_here(self._call, chunk, BUDGET if self._pool is None else BOOTING)
+        finally:
+            with self._lock:
+                self._since = 0.0
+
+    def _measure(self, report: Report) -> None:
+        for seen in {id(s): s for s in (self._seen, self._mine)}.values():
+            seen.tasks += len(report.values)
+            seen.wall += report.seconds
+            seen.cpu += report.cpu
+        if report.values and not report.caught:
+            self._sample = report.chunk.items[0], report.values[0]
+
+    def _decide(self) -> None:
+        """Choose again, knowing more."""
         remaining = self._source.remaining
-        if remaining is None:
-            rest = self._seconds  # an input of unknown length goes on for as long as it did
-        else:
-            rest = (remaining + at_hand) * self._seconds / self._tasks
-        if rest * (1 - 1 / self._available) < WARM_START:
-            return
-        from .executors import lanes
+        if remaining is not None:
+            remaining += sum(len(chunk) for chunk in self._held)
+        choice, why = self._ask(remaining)
+        if choice == "processes" and not self._seen.moved:
+            self._try_sending()
+            choice, why = self._ask(remaining)
+        if choice != "serial":
+            log("%s: %s", choice, why)
+            self._start(choice)
+        elif not self._seen.sendable:
+            self._settled = True
+
+    def _ask(self, remaining: int | None) -> tuple[Where, str]:
+        return where(self._seen, remaining, self._available, warm=_warm())
+
+    def _try_sending(self) -> None:
+        """Pickle an input and a result: how large are they, and can they be sent at all?"""
         from .transport import dumps, loads
 
-        start = WARM_START if lanes.idle() else COLD_START
-        if rest * (1 - 1 / self._available) < start:
-            return
-        self._settled = True
         try:
-            loads(dumps(self._sample))
-            self._lanes = lanes.Lanes(self._call, self._available, BUDGET)
+            item, value = (dumps(part) for part in self._sample)
+            if len(value) < TRIED:
+                loads(value)
+            self._seen.moved = len(item) + len(value)
         except Exception:
-            return  # what the function returns, or itself, cannot be sent
-        self.workers, self.window = self._lanes.workers, self._lanes.window
+            self._seen.sendable = False
+
+    def _start(self, choice: Where) -> None:
+        """Make the pool; if it cannot be made, everything stays here."""
+        from pickle import PicklingError
+
+        from .outcome import ExecutorUnavailable
+
+        try:
+            self._pool = self._make(choice)
+        except PicklingError:
+            self._settled = True
+            return
+        except ExecutorUnavailable as error:
+            self._give_up(error)
+            return
+        self._where = choice
+        self._share()
+
+    def _share(self) -> None:
+        """Give the pool what is held, but what the caller computes until the pool is there."""
+        pool = self._pool
+        assert pool is not None
+        if not self._away and getattr(pool, "ready", True):
+            self._away = self._settled = True
+        if self._away:
+            self.workers, self.window = pool.workers, pool.window
+        room = self.window if self._away else self._available - 1
+        while self._held and len(self._sent) < room:
+            chunk = self._held.popleft()
+            if not self._send(chunk):
+                self._local.append(chunk)
+
+    def _send(self, chunk: Chunk) -> bool:
+        """Give *chunk* to the pool; return False if it must run here."""
+        assert self._pool is not None
+        try:
+            self._pool.submit(chunk)
+        except Unsendable:
+            if len(chunk) > 1 and self._away:
+                raise  # it comes again in halves, and only what cannot be sent stays here
+            return False
+        self._sent.append(chunk)
+        return True
+
+    def _collect(self, block: bool) -> list[Report]:
+        """Return the reports of the pool."""
+        from .outcome import ExecutorUnavailable
+
+        assert self._pool is not None
+        try:
+            reports = self._pool.wait(block)
+        except ExecutorUnavailable as error:
+            self._give_up(error)
+            lost, self._sent = self._sent, []
+            return [Report(chunk, [], loss=Loss(error, "crash", "again")) for chunk in lost]
+        for report in reports:
+            self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
+            if self._where == "processes":
+                self._mine.tasks += len(report.values)
+                self._mine.wall += report.seconds
+                self._mine.cpu += report.cpu
+        return reports
+
+    def _give_up(self, error: Exception) -> None:
+        """Stay in the caller for good: no worker can be started."""
+        from warnings import warn
+
+        warn(f"parmap runs serially: {error}", RuntimeWarning, stacklevel=2)
+        if self._pool is not None:
+            self._pool.close()
+        self._pool, self._away, self._settled = None, False, True
+        self.workers = self.window = 1
+
+    # In the companion
+
+    def _look(self) -> None:
+        """Measure how freely a thread runs beside the tasks, until one of them is long."""
+        while not self._settled:
+            before = perf_counter()
+            sleep(LOOK)
+            late = perf_counter() - before - LOOK
+            since = self._since
+            if since and since < before:
+                self._seen.looks += 1
+                self._seen.free += late < LATE
+                if before - since > LONG:
+                    with self._lock:
+                        if self._since == since and self._pool is None and self._held:
+                            self._help()
+                            return
+
+    def _help(self) -> None:
+        """Give what waits to a pool while the caller is busy with a long task."""
+        seen = self._seen
+        free = seen.looks >= LOOKS and seen.free >= FREE * seen.looks
+        log("a task takes more than %s s: workers are started beside it", LONG)
+        self._start("threads" if free else "processes")
+
+
+def _warm() -> bool:
+    lanes = sys.modules.get("parmap.executors.lanes")
+    return lanes is not None and lanes.idle() > 0
+
+
+def log(text: str, *args: object) -> None:
+    """Write a debug line for the logger "parmap"; who wants it has imported logging."""
+    if (logging := sys.modules.get("logging")) is not None:
+        logging.getLogger("parmap").debug(text, *args)

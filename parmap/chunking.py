@@ -26,12 +26,15 @@ SHARE = 0.5
 
 
 class Sizes:
-    """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None."""
+    """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None.
 
-    def __init__(self, fixed: int | None = None) -> None:
+    *known* is how many tasks were measured earlier and what one of them took, in seconds.
+    """
+
+    def __init__(self, fixed: int | None = None, known: tuple[int, float] | None = None) -> None:
         self._fixed = fixed
-        self._largest = 0
-        self.cost: float | None = None  # seconds a task, estimated
+        self._largest = known[0] if known else 0
+        self.cost = known[1] if known else None  # seconds a task, estimated
 
     def learn(self, tasks: int, seconds: float) -> None:
         """Take into account that *tasks* tasks took *seconds* where they ran."""
@@ -47,7 +50,7 @@ class Sizes:
         if self.cost is None:
             return 1
         size = min(ceil(TARGET / max(self.cost, 1e-9)), GROWTH * self._largest)
-        if remaining is not None:  # towards the end, two rounds of ever smaller pieces
+        if remaining is not None and workers > 1:  # towards the end, two rounds of ever smaller pieces
             size = min(size, ceil(remaining / (2 * workers)))
         return max(1, size)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .events import Call, Executor
+    from .policy import Where
     from .source import Source
 
 
@@ -53,10 +54,19 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
         return Futures(call, BUDGET, workers)
     if name == "processes":
         return _lanes(call, workers)
+
+    def make(where: Where) -> Executor:
+        if where == "processes":
+            return _lanes(call, workers)
+        from .executors.threads import Threads
+
+        waiting = min(32, usable_cpus() + 4) if options["workers"] is None else workers
+        return Threads(call, waiting, BUDGET)
+
     if options["on_error"] != "raise" or options["retries"] or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
         return _lanes_or_threads(call, workers)
-    return Auto(call, source, workers)
+    return Auto(call, source, workers, make)
 
 
 def count(workers: int | None, default: int) -> int:

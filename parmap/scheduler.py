@@ -106,7 +106,7 @@ class Run:
         if limit is not None:
             size = min(size, limit - source.drawn)
         items = source.take(size) if size > 0 else ()
-        if items:
+        if len(items):
             return Chunk(source.drawn - len(items), items)
         if source.error is not None and not self._failed:
             self._failed = True

@@ -6,6 +6,7 @@ it: it is the caller's error, never a task's.
 
 from __future__ import annotations
 
+import sys
 from itertools import count, islice
 
 TYPE_CHECKING = False
@@ -35,9 +36,10 @@ class Source:
         self.drawn = 0
         self.error: Exception | None = None
         self.total = _shortest(iterables)
-        # A list or a range is sliced: no item of it is touched here.
-        plain = len(iterables) == 1 and type(first) in (list, range) and check is None
-        self._whole: Any = first if plain else None
+        # These are sliced: no item of them is touched here, and a slice of a range or an array is
+        # sent as such.
+        plain = len(iterables) == 1 and check is None
+        self._whole: Any = first if plain and type(first) in _sliceable() else None
         self._items = iter(first) if len(iterables) == 1 else zip(*iterables, strict=False)
         if check is not None:
             self._items = map(check, self._items, count())
@@ -63,6 +65,11 @@ class Source:
                 self.error = error  # `taken` holds what came before it
         self.drawn += len(items)
         return items
+
+
+def _sliceable() -> tuple[type, ...]:
+    numpy = sys.modules.get("numpy")
+    return (list, range, tuple) if numpy is None else (list, range, tuple, numpy.ndarray)
 
 
 def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:

@@ -247,6 +247,11 @@ class Lanes:
         self._news: list[Report] = []
         self._stillborn = 0
 
+    @property
+    def ready(self) -> bool:
+        """Whether one of the workers is there, or was."""
+        return any(lane.ready for lane in self._lanes.values())
+
     def submit(self, chunk: Chunk) -> None:
         lane = self._free.pop() if self._free else self._hire()
         if lane is None:

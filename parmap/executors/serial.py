@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..tasks import new_note, run_chunk
+from ..tasks import run_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ class Serial:
     def __init__(self, call: Call, budget: float) -> None:
         self._call = call
         self._budget = budget
-        self._note = new_note()
         self._chunk: Chunk | None = None
         if call.initializer is not None:
             call.initializer()
@@ -30,7 +29,7 @@ class Serial:
         if not block:
             return []
         chunk, self._chunk = self._chunk, None
-        return [run_chunk(self._call, chunk, self._budget, self._note)] if chunk else []
+        return [run_here(self._call, chunk, self._budget)] if chunk else []
 
     def close(self) -> None:
         self._chunk = None

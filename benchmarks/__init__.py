@@ -1,0 +1,1 @@
+"""Benchmarks of parmap beside the loop and other libraries: `python -m benchmarks`."""
