@@ -142,8 +142,12 @@ class Pool:
         self._watched.clear()
         processes = list(pool._pool)  # type: ignore[attr-defined]
         end = Thread(target=pool.terminate, daemon=True)
-        end.start()
-        end.join(PATIENCE)
+        try:
+            end.start()
+        except RuntimeError:  # the interpreter ends, and has no more threads
+            pool.terminate()
+        else:
+            end.join(PATIENCE)
         for process in processes:
             kill(process)
             process.join()
