@@ -41,6 +41,9 @@ LONG = 0.03
 """Seconds after which a task is long: then workers are started beside it.  That costs a start for
 nothing if it was the last; not doing it costs the others as long as it goes on."""
 
+HASTE = 0.0002
+"""Seconds of switch interval while the companion starts workers."""
+
 LOOK = 0.001
 """Seconds between two looks of the companion."""
 
@@ -108,6 +111,7 @@ class Auto:
         self._lock = Lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._companion: Thread | None = None
+        self._sample: tuple[object, object] | None = None  # an input and its result
         known = recall(call.fn)
         self._seen = known or Measured()
         self._mine = Measured()  # in this call alone, for the next one
@@ -177,12 +181,11 @@ class Auto:
         if remaining is not None:
             remaining += sum(len(chunk) for chunk in self._held)
         choice, why = self._ask(remaining)
-        if choice == "processes" and not self._seen.moved:
+        if choice == "processes" and not self._seen.moved and self._sample is not None:
             self._try_sending()
             choice, why = self._ask(remaining)
         if choice != "serial":
-            log("%s: %s", choice, why)
-            self._start(choice)
+            self._start(choice, why)
         elif not self._seen.sendable:
             self._settled = True
 
@@ -194,15 +197,16 @@ class Auto:
         from .transport import dumps, loads
 
         try:
-            item, value = (dumps(part) for part in self._sample)
+            item, value = map(dumps, self._sample or ())
             if len(value) < TRIED:
                 loads(value)
             self._seen.moved = len(item) + len(value)
         except Exception:
             self._seen.sendable = False
 
-    def _start(self, choice: Where) -> None:
+    def _start(self, choice: Where, why: str) -> None:
         """Make the pool; if it cannot be made, everything stays here."""
+        log("%s: %s", choice, why)
         from pickle import PicklingError
 
         from .outcome import ExecutorUnavailable
@@ -295,8 +299,14 @@ class Auto:
         """Give what waits to a pool while the caller is busy with a long task."""
         seen = self._seen
         free = seen.looks >= LOOKS and seen.free >= FREE * seen.looks
-        log("a task takes more than %s s: workers are started beside it", LONG)
-        self._start("threads" if free else "processes")
+        interval = sys.getswitchinterval()
+        # A pure Python task gives up the GIL once an interval, and a start asks for it a hundred
+        # times (imports, files, a process): at the usual 5 ms that would take half a second.
+        sys.setswitchinterval(HASTE)
+        try:
+            self._start("threads" if free else "processes", f"a task takes more than {LONG} s")
+        finally:
+            sys.setswitchinterval(interval)
 
 
 def _warm() -> bool:

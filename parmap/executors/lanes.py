@@ -29,13 +29,11 @@ import select
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from threading import Lock
 from time import monotonic
 
 from ..events import Loss, Report, Unsendable
 from ..machine import usable_cpus
-from ..outcome import ExecutorUnavailable, WorkerCrashed
 from ..tasks import IDLE, RUNNING, STOP
 from ..transport import Channel
 from ..worker import NOTE_BYTES, READY, Packed, Recent, here, open_note, unpack
@@ -78,7 +76,7 @@ class Lane:
         self._pidfd = -1
         ours, theirs = socket.socketpair()
         with ours, theirs, _shared_page() as page:
-            root = str(Path(__file__).parents[2])
+            root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
             self.process = subprocess.Popen(
                 [
                     sys.executable,
@@ -309,6 +307,8 @@ class Lanes:
         self._free.clear()
 
     def _hire(self) -> Lane | None:
+        from ..outcome import ExecutorUnavailable
+
         try:
             lane = _lease(self._place)
         except OSError as error:
@@ -325,6 +325,8 @@ class Lanes:
         return lane
 
     def _return(self, chunk: Chunk, why: str) -> None:
+        from ..outcome import WorkerCrashed
+
         self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "again")))
 
     def _hear(self, lane: Lane, *, died: bool) -> None:
@@ -348,6 +350,8 @@ class Lanes:
 
     def _mourn(self, lane: Lane) -> None:
         """Report what a dead lane was doing."""
+        from ..outcome import WorkerCrashed
+
         chunk, running, seconds = lane.chunk, lane.note[RUNNING], monotonic() - lane.since
         ending = self._bury(lane)
         if chunk is None:
@@ -373,6 +377,8 @@ class Lanes:
         if not lane.ready:
             self._stillborn += 1
             if self._stillborn >= STILLBORN:
+                from ..outcome import ExecutorUnavailable
+
                 raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
         return ending
 
