@@ -959,6 +959,33 @@ def test_close_stops_the_reading(where):
     assert source.drawn == drawn
 
 
+def test_close_while_large_items_are_under_way(where):
+    """A map that is given up while large inputs and results cross ends at once, every time."""
+    for _ in range(3):
+        source = (bytes(1_000_000) for _ in itertools.count())
+        results = pimap(work.echo, source, buffersize=6, **where.options)
+        assert len(next(results)) == 1_000_000
+        results.close()
+
+    assert pmap(work.double, range(3), **where.options) == [0, 2, 4]
+
+
+def test_a_failure_while_large_items_are_under_way(where):
+    """A map that raises while large inputs and results cross raises at once, every time."""
+
+    def task(item):
+        if len(item) == 1:
+            raise ValueError("the small one")
+        return item
+
+    for _ in range(3):
+        source = (bytes(1_000_000 if n != 2 else 1) for n in range(40))
+        with pytest.raises(ValueError, match="the small one"):
+            pmap(task, source, **where.options)
+
+    assert pmap(work.double, range(3), **where.options) == [0, 2, 4]
+
+
 def test_a_lazy_map_left_alone_leaves_the_executor_free(where):
     """While one lazy map waits for its reader, other calls run, and it goes on afterwards."""
     results = pimap(work.double, range(30), buffersize=4, **where.options)

@@ -7,7 +7,7 @@ known; a borrowed one is not touched, and what was in flight has failed.
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
 from ..events import Loss, Report
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from ..events import Call, Chunk, Fate
     from .border import Border
+
+GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 
 
 class Futures:
@@ -88,10 +90,13 @@ class Futures:
         owned, self._owned = self._owned, None
         if owned is None:
             return
-        if any(not future.done() for future in self._chunks):
-            # Waiting for what runs could take for ever, and there is no other way to stop it.
-            for process in list((getattr(owned, "_processes", None) or {}).values()):
+        if wait(self._chunks, GRACE).not_done:
+            # There is no public way to stop what runs.  One of the killed may have been in the
+            # middle of a result: unless we close our own end of that pipe, too, the executor's
+            # thread waits for the rest of it for ever.
+            for process in list(owned._processes.values()):  # type: ignore[attr-defined]
                 kill(process)
+            owned._result_queue._writer.close()  # type: ignore[attr-defined]
         owned.shutdown(cancel_futures=True)
 
 

@@ -1,0 +1,39 @@
+"""The fake world: an executor that does what a script tells it, and nothing by itself."""
+
+from parmap.events import Call
+from parmap.tasks import new_note, run_chunk
+
+
+class Scripted:
+    """Answers each chunk with what *answer* makes of it, in the order of *pick*.
+
+    *answer(chunk)* returns a Report, or None for the plain truth: the chunk is run, here and now.
+    *pick(chunks)* returns the position of the chunk to answer next; the first by default.
+    """
+
+    def __init__(
+        self, fn, answer=lambda chunk: None, pick=lambda chunks: 0, workers=2, window=None
+    ):
+        self.workers = workers
+        self.window = window or workers
+        self.call = Call(fn, "item")
+        self.answer = answer
+        self.pick = pick
+        self.out = []
+        self.most_out = 0
+        self.log = []
+        self.closed = 0
+
+    def submit(self, chunk):
+        self.log.append((chunk.start, len(chunk)))
+        self.out.append(chunk)
+        self.most_out = max(self.most_out, len(self.out))
+
+    def wait(self, block):
+        if not self.out or not block:
+            return []
+        chunk = self.out.pop(self.pick(self.out))
+        return [self.answer(chunk) or run_chunk(self.call, chunk, 60.0, new_note())]
+
+    def close(self):
+        self.closed += 1
