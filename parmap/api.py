@@ -288,6 +288,8 @@ def _collect(started: _Started) -> list[Any]:
             _raise(ended_by)
         finally:
             del ended_by  # see `_raise`
+    if len(parts) == 1:
+        return parts[0]  # not copied
     return list(chain.from_iterable(parts[start] for start in sorted(parts)))
 
 

@@ -168,7 +168,7 @@ class Auto:
                 self._since = 0.0
 
     def _measure(self, report: Report) -> None:
-        for seen in {id(s): s for s in (self._seen, self._mine)}.values():
+        for seen in (self._seen, self._mine):
             seen.tasks += len(report.values)
             seen.wall += report.seconds
             seen.cpu += report.cpu
@@ -179,7 +179,9 @@ class Auto:
         """Choose again, knowing more."""
         remaining = self._source.remaining
         if remaining is not None:
-            remaining += sum(len(chunk) for chunk in self._held)
+            remaining += sum(map(len, self._held))
+            if not remaining:
+                return
         choice, why = self._ask(remaining)
         if choice == "processes" and not self._seen.moved and self._sample is not None:
             self._try_sending()

@@ -52,7 +52,7 @@ class Run:
         self._alone: Chunk | None = None  # the suspect that is out
         self._out = 0  # chunks with the executor
         self._ready: list[Batch] = []
-        self._failed = False  # the input raised, and that was handed on
+        self._dry = False  # the input has ended, or has raised
         self._closed = False
 
     def advance(self, limit: int | None = None, *, block: bool = True) -> list[Batch]:
@@ -95,7 +95,7 @@ class Run:
             elif self._again:
                 chunk = self._again.popleft()
             else:
-                chunk = self._draw(limit)
+                chunk = None if self._dry else self._draw(limit)
             if chunk is None:
                 return
             self._submit(chunk)
@@ -105,11 +105,13 @@ class Run:
         size = self._sizes.next(source.remaining, self._executor.workers)
         if limit is not None:
             size = min(size, limit - source.drawn)
-        items = source.take(size) if size > 0 else ()
+            if size <= 0:
+                return None
+        items = source.take(size)
         if len(items):
             return Chunk(source.drawn - len(items), items)
-        if source.error is not None and not self._failed:
-            self._failed = True
+        self._dry = True
+        if source.error is not None:
             self._ready.append(Batch(source.drawn, [], error=source.error))
         return None
 
