@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SHORT, GIANT = 0.001, 0.300  # seconds of the tasks of a heavy tail
+MAP = 64  # tasks of each of many maps
 
 
 class Job(NamedTuple):
@@ -55,11 +56,11 @@ class Workload:
     needs: str = ""  # a package
     seconds: float = 0.0  # of one task, where the formula or the script asks for it
     repeats: int = 1  # timed calls in one process, of which the median counts
-    maps: int = 1  # maps in one call
+    each: int = 0  # tasks of one map, where the number counts maps
     weights: Callable[[int], list[float]] | None = None  # of the tasks; None: all the same
 
-    def tasks(self, quick: bool) -> int:
-        """Return the number of tasks."""
+    def number(self, *, quick: bool) -> int:
+        """Return the number of tasks, or of maps."""
         return self.quick if quick else self.size
 
 
@@ -67,6 +68,7 @@ def ideal(workload: Workload, n: int, cores: int, seconds: float, inside: float)
     """Return the ideal time, given that the loop took *seconds*, *inside* of them in its tasks."""
     if workload.ideal == "loop":
         return seconds
+    n = workload.each or n
     if workload.ideal == "waits":
         return math.ceil(n / min(32, cores + 4)) * workload.seconds
     weights = sorted(workload.weights(n) if workload.weights else [1.0] * n, reverse=True)
@@ -82,6 +84,10 @@ def _roots(n: int, rate: float) -> Job:  # noqa: ARG001
 
 def _spins(seconds: float, n: int, rate: float) -> Job:
     return Job(partial(tasks.spin, round(seconds * rate)), range(n))
+
+
+def _maps(n: int, rate: float) -> Job:  # noqa: ARG001
+    return _spins(SHORT, MAP, rate)
 
 
 def _stream(seconds: float, n: int, rate: float) -> Job:
@@ -182,17 +188,17 @@ WORKLOADS = [
     Workload(
         "maps",
         "100 maps of 64 x 1 ms, one after the other",
-        partial(_spins, 0.001),
-        64,
-        64,
+        _maps,
+        100,
+        10,
         kind="maps",
-        maps=100,
+        each=MAP,
     ),
     Workload(
-        "two-long", "2 x 1 s of CPU", partial(_spins, 1.0), 2, 2, warm=False, seconds=1.0
+        "two-long", "2 x 1 s of CPU", partial(_spins, 1.0), 2, 2, warm=False
     ),
     Workload(
-        "three-long", "3 x 1 s of CPU", partial(_spins, 1.0), 3, 3, warm=False, seconds=1.0
+        "three-long", "3 x 1 s of CPU", partial(_spins, 1.0), 3, 3, warm=False
     ),
     Workload(
         "stream",

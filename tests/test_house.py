@@ -26,7 +26,7 @@ FLOORS = {
     "engine": {"scheduler"},
     "plan": {"plan"},
     "auto": {"auto"},
-    "rooms": {"options", "chunking", "source", "progress", "executors"},
+    "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
     "tools": {"tasks", "worker", "transport"},
     "ground": {"events", "outcome", "machine"},
