@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from queue import Empty, SimpleQueue
 from time import monotonic
+from weakref import WeakKeyDictionary
 
 from ..events import Loss, Report
 from ..outcome import ExecutorUnavailable, WorkerCrashed
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 # Seconds a task may go on after its call was given up; then the backend is aborted, which with
 # loky prints a traceback of its own thread now and then.
 GRACE = 0.1
+
+
+# Calls that use a Parallel which nobody had entered: the first enters it, the last leaves it.
+_users: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
 
 def parallel(workers: int | None) -> Any:
@@ -45,9 +50,10 @@ class Joblib:
     def __init__(self, call: Call, budget: float, parallel: Any, *, borrowed: bool) -> None:
         self._parallel = parallel
         self._borrowed = borrowed
-        self._entered = not parallel._managed_backend
-        if self._entered:
-            parallel.__enter__()
+        if not parallel._managed_backend or parallel in _users:
+            _users[parallel] = _users.get(parallel, 0) + 1
+            if _users[parallel] == 1:
+                parallel.__enter__()
         self._backend = parallel._backend
         self.workers = parallel._effective_n_jobs()
         self.window = 2 * self.workers
@@ -106,9 +112,11 @@ class Joblib:
         if not self._borrowed and not self._ended(GRACE):
             self._backend.abort_everything(ensure_ready=False)
         self._chunks.clear()
-        if self._entered:
-            self._entered = False
-            self._parallel.__exit__(None, None, None)
+        if self._parallel in _users:
+            _users[self._parallel] -= 1
+            if not _users[self._parallel]:
+                del _users[self._parallel]
+                self._parallel.__exit__(None, None, None)
 
     def _ended(self, patience: float) -> bool:
         """Wait up to *patience* seconds for what runs; tell whether it has ended."""
