@@ -1,0 +1,279 @@
+"""What "auto" decides: the arithmetic on given measurements, the executor in a scripted world."""
+
+import itertools
+import logging
+import pickle
+import threading
+
+import pytest
+from scripted import Scripted
+
+from parmap import ExecutorUnavailable, auto, pmap
+from parmap.auto import Auto
+from parmap.chunking import Sizes
+from parmap.events import Call, Report, Unsendable
+from parmap.policy import COLD_START, LOOKS, Measured, where
+from parmap.scheduler import Run
+from parmap.source import Source
+
+
+def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
+    """Return measurements of *tasks* tasks of *cost* seconds, *cpu* of it processor time."""
+    measured = Measured()
+    measured.tasks, measured.wall, measured.cpu = tasks, tasks * cost, tasks * cost * cpu
+    measured.looks, measured.free = looks, free
+    measured.moved, measured.sendable = moved, sendable
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("measured", "remaining", "workers", "warm", "choice"),
+    [
+        (seen(1e-7), 10_000, 2, True, "serial"),
+        (seen(1e-3), 3, 2, False, "serial"),
+        (seen(1e-3), 64, 2, True, "processes"),
+        (seen(1e-3), 64, 2, False, "serial"),
+        (seen(1e-3), 4000, 2, False, "processes"),
+        (seen(1.0, tasks=1), 1, 2, False, "processes"),
+        (seen(1.0, tasks=1), None, 2, False, "processes"),
+        (seen(1e-6, tasks=100), None, 2, False, "serial"),
+        (seen(0.02, cpu=0.01), 100, 2, True, "threads"),
+        (seen(0.02, cpu=0.01), 0, 2, True, "serial"),
+        (seen(0.008, looks=LOOKS, free=LOOKS), 40, 2, True, "threads"),
+        (seen(0.008, looks=LOOKS, free=1), 40, 2, True, "processes"),
+        (seen(0.008, looks=LOOKS - 1, free=LOOKS - 1), 40, 2, True, "processes"),
+        (seen(0.008, moved=16_000_000), 40, 2, True, "serial"),
+        (seen(0.008, sendable=False), 40, 2, True, "serial"),
+    ],
+)
+def test_the_choice_is_what_ends_the_call_first(measured, remaining, workers, warm, choice):
+    """The place is chosen by what is left, what a start costs, what is moved, what the tasks do."""
+    assert where(measured, remaining, workers, warm=warm)[0] == choice
+
+
+def test_an_endless_input_costs_at_most_twice_the_best():
+    """Without a known end, workers are started once as much was spent as a start costs."""
+    spent = COLD_START * 2.1
+
+    assert where(seen(spent / 10), None, 2, warm=False)[0] == "processes"
+    assert where(seen(spent / 20), None, 2, warm=False)[0] == "serial"
+
+
+@pytest.fixture(autouse=True)
+def _forget(monkeypatch):
+    """Let every test meet its functions for the first time."""
+    monkeypatch.setattr(auto, "_known", {})
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Let the caller's tasks seem to take as many seconds as the returned list says, each."""
+    cost = {"wall": 0.1, "cpu": 0.1}
+    truly = auto.run_here
+
+    def scripted(call, chunk, budget):
+        report = truly(call, chunk.part(0, 1), 60.0)
+        return Report(
+            chunk, report.values, report.caught, cost["wall"], cost["cpu"]
+        )  # one task a chunk: the rest is handed back, as if the time was up
+
+    monkeypatch.setattr(auto, "run_here", scripted)
+    return cost
+
+
+class Pool(Scripted):
+    """A pool that remembers what it was made for."""
+
+    ready = True
+
+
+class World:
+    """Makes the pools, and tells which were asked for."""
+
+    def __init__(self, fn, pool=Pool, **options):
+        self.asked = []
+        self.pools = []
+        self.fn = fn
+        self.pool = pool
+        self.options = options
+
+    def make(self, choice):
+        self.asked.append(choice)
+        self.pools.append(self.pool(self.fn, **self.options))
+        return self.pools[-1]
+
+
+def results(world, items, workers=2):
+    source = Source((items,))
+    executor = Auto(Call(world.fn, "item"), source, workers, world.make)
+    run = Run(source, executor, Sizes(None, executor.known))
+    values = {}
+    while batches := run.advance():
+        for batch in batches:
+            assert not batch.failures, batch.failures
+            values.update(enumerate(batch.values, batch.start))
+    run.close()
+    return [values[i] for i in sorted(values)]
+
+
+def test_a_small_map_stays_with_the_caller():
+    """Nothing is started for tasks that take no time."""
+    world = World(str)
+
+    assert results(world, range(1000)) == [str(n) for n in range(1000)]
+    assert world.asked == []
+
+
+def test_work_goes_to_processes(slow):
+    """Tasks that compute for long go to processes, after the first few."""
+    world = World(str)
+
+    assert results(world, range(100)) == [str(n) for n in range(100)]
+    assert world.asked == ["processes"]
+    assert len(world.pools[0].log) > 1
+
+
+def test_waiting_goes_to_threads(slow):
+    """Tasks that use no processor go to threads."""
+    slow["cpu"] = 0.0
+    world = World(str)
+
+    assert results(world, range(100)) == [str(n) for n in range(100)]
+    assert world.asked == ["threads"]
+
+
+def test_endless_work_goes_to_processes(slow):
+    """An input that does not say how long it is goes to workers when it turns out to be long."""
+    world = World(str)
+
+    assert results(world, (n for n in range(50))) == [str(n) for n in range(50)]
+    assert world.asked == ["processes"]
+
+
+def test_what_was_learnt_serves_the_next_call(slow):
+    """A function known to be slow goes to workers at once: the caller runs none of its tasks."""
+
+    def task(x):
+        return x
+
+    slow["wall"] = slow["cpu"] = 1.0
+    results(World(task), range(50))
+    slow["wall"] = None  # a task in the caller would fail
+    second = World(task)
+
+    assert results(second, range(50)) == list(range(50))
+    assert second.asked == ["processes"]
+
+
+def test_the_caller_computes_while_workers_boot(slow):
+    """Until the pool is there, the caller goes on, with one task fewer in the pool."""
+
+    class Booting(Pool):
+        ready = False
+
+        def wait(self, block):
+            assert len(self.out) <= 1
+            return []
+
+    world = World(str, Booting)
+    source = Source((range(6),))
+    executor = Auto(Call(str, "item"), source, 2, world.make)
+    run = Run(source, executor, Sizes(1))
+
+    values = {}
+    for _ in range(5):
+        for batch in run.advance():
+            values.update(enumerate(batch.values, batch.start))
+
+    assert len(values) == 5
+    assert len(world.pools[0].out) == 1
+
+
+def test_a_long_first_task_does_not_delay_the_others():
+    """While the caller is busy with a long task, the next one is given to a pool beside it."""
+    given = threading.Event()
+
+    class Beside(Pool):
+        def submit(self, chunk):
+            super().submit(chunk)
+            given.set()
+
+    def task(x):
+        if x == 0:
+            assert given.wait(30)
+        return x
+
+    world = World(task, Beside)
+
+    assert results(world, [0, 1]) == [0, 1]
+    assert len(world.asked) == 1
+
+
+def test_what_cannot_be_sent_runs_in_the_caller(slow):
+    """An item that refuses to be pickled is no error under auto: the loop would have run it."""
+
+    class Picky(Pool):
+        def submit(self, chunk):
+            if 13 in chunk.items:
+                raise Unsendable("13 is a lock")
+            super().submit(chunk)
+
+    world = World(str, Picky)
+
+    assert results(world, list(range(40))) == [str(n) for n in range(40)]
+    assert world.asked == ["processes"]
+
+
+def test_a_function_that_cannot_be_sent_runs_in_the_caller(slow):
+    """A closure over a lock is no error under auto, and is tried once."""
+    world = World(str)
+
+    def refuse(choice):
+        world.asked.append(choice)
+        raise pickle.PicklingError("fn is a lock")
+
+    world.make = refuse
+
+    assert results(world, range(40)) == [str(n) for n in range(40)]
+    assert world.asked == ["processes"]
+
+
+def test_results_that_cannot_be_sent_stay(slow):
+    """If the first results refuse to be pickled, no pool is made."""
+    world = World(lambda x: threading.Lock())
+
+    assert len(results(world, range(10))) == 10
+    assert world.asked == []
+
+
+def test_without_workers_the_call_is_serial_with_one_warning(slow):
+    """Where no worker can be started, the list arrives all the same."""
+    world = World(str)
+
+    def refuse(choice):
+        raise ExecutorUnavailable("no processes here")
+
+    world.make = refuse
+
+    with pytest.warns(RuntimeWarning, match="parmap runs serially: no processes here") as caught:
+        assert results(world, range(40)) == [str(n) for n in range(40)]
+    assert len(caught) == 1
+
+
+def test_the_choice_is_logged(slow, caplog):
+    """A debug line of the logger parmap says what was chosen, and why."""
+    caplog.set_level(logging.DEBUG, "parmap")
+
+    results(World(str), range(40))
+
+    assert [r.name for r in caplog.records] == ["parmap"]
+    assert "processes: " in caplog.text
+    assert "s are left, in tasks of 0.1 s" in caplog.text
+
+
+def test_an_error_in_the_caller_is_the_callers_own():
+    """The first tasks, which run here, raise with their own traceback and a note."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        pmap(lambda x: 1 / x, itertools.chain([1, 0], itertools.repeat(1)))
+
+    assert "task 1" in caught.value.__notes__[0]
