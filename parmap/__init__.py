@@ -5,7 +5,7 @@ The house, from the roof down; a module imports only from below its own floor:
     doors     parmap, api, decorator
     engine    scheduler
     plan      plan; auto, the executor that plans again while it runs
-    rooms     options, chunking, source, progress, executors/*
+    rooms     options, chunking, policy, source, progress, executors/*
     tools     tasks, worker, transport
     ground    events, outcome, machine       (standard library only)
 

@@ -50,7 +50,9 @@ class Sizes:
         if self.cost is None:
             return 1
         size = min(ceil(TARGET / max(self.cost, 1e-9)), GROWTH * self._largest)
-        if remaining is not None and workers > 1:  # towards the end, two rounds of ever smaller pieces
+        if (
+            remaining is not None and workers > 1
+        ):  # towards the end, two rounds of ever smaller pieces
             size = min(size, ceil(remaining / (2 * workers)))
         return max(1, size)
 

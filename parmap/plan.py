@@ -5,6 +5,7 @@ The only room that knows all executors.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from .auto import Auto
@@ -57,7 +58,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
 
     def make(where: Where) -> Executor:
         if where == "processes":
-            return _lanes(call, workers)
+            return _processes(call, workers)
         from .executors.threads import Threads
 
         waiting = min(32, usable_cpus() + 4) if options["workers"] is None else workers
@@ -65,7 +66,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
 
     if options["on_error"] != "raise" or options["retries"] or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
-        return _lanes_or_threads(call, workers)
+        return _processes_or_threads(call, workers)
     return Auto(call, source, workers, make)
 
 
@@ -77,7 +78,7 @@ def count(workers: int | None, default: int) -> int:
 
 
 def _lanes(call: Call, workers: int) -> Executor:
-    if sys.platform == "win32":
+    if os.name == "nt":
         from .outcome import ExecutorUnavailable
 
         raise ExecutorUnavailable(
@@ -88,11 +89,20 @@ def _lanes(call: Call, workers: int) -> Executor:
     return Lanes(call, workers, BUDGET)
 
 
-def _lanes_or_threads(call: Call, workers: int) -> Executor:
+def _processes(call: Call, workers: int) -> Executor:
+    """Return what stands for processes where nobody asked for an executor by name."""
+    if os.name != "nt":
+        return _lanes(call, workers)
+    from .executors.futures import Futures
+
+    return Futures(call, BUDGET, workers)
+
+
+def _processes_or_threads(call: Call, workers: int) -> Executor:
     from pickle import PicklingError
 
     try:
-        return _lanes(call, workers)
+        return _processes(call, workers)
     except PicklingError:
         from .executors.threads import Threads
 
