@@ -495,7 +495,7 @@ def task(x):
     if x == 2:
         import os
         os._exit(1)
-pmap(task, range(3), executor="processes", workers=2, chunksize=1, on_error="return")
+pmap(task, range(3), executor="processes", workers=1, chunksize=1, on_error="return")
 """
 
 
@@ -503,10 +503,10 @@ def test_what_tasks_print_is_not_lost(script):
     """What a task prints appears, even if its worker dies right afterwards."""
     done = script(PRINTING)
 
-    assert sorted(done.stdout.split("\n")) == ["", "out 0", "out 1"] or sorted(
-        done.stdout.split("\n")
-    ) == ["", "out 0", "out 1", "out 2"]
-    assert sorted(done.stderr.splitlines()) == ["err 0", "err 1", "err 2"]
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["out 0", "out 1"]
+    assert lines[2:] in ([], ["out 2"])  # What os._exit found in the buffer is the task's own loss.
+    assert done.stderr.splitlines() == ["err 0", "err 1", "err 2"]
 
 
 ORPHANS = """\
