@@ -40,12 +40,20 @@ class Contender:
 
     def version(self) -> str | None:
         """Return its version, "" if that is Python's, None if it is not installed."""
-        try:
-            if find_spec(self.module) is None:
-                return None
-            return version(self.package) if self.package else ""
-        except (ImportError, PackageNotFoundError):
+        if not installed(self.module):
             return None
+        try:
+            return version(self.package) if self.package else ""
+        except PackageNotFoundError:
+            return "of unknown version"
+
+
+def installed(module: str) -> bool:
+    """Tell whether *module* can be imported, without importing it."""
+    try:
+        return find_spec(module) is not None
+    except ImportError:  # what it is a part of cannot
+        return False
 
 
 LOOP = "loop"

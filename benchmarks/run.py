@@ -1,8 +1,8 @@
 """One measurement, in a process of its own: `python -m benchmarks.run SPEC ANSWER`.
 
 SPEC is JSON: workload, contender, chunk, n, rate.  The file ANSWER gets JSON: the seconds of the
-median call, those of them that were spent in the map (`inside`), a digest of the results, and by how many
-MB the caller grew; or an error.
+median call, those of them that were spent in the map (`inside`), a digest of the results, and by
+how many MB the caller grew; or an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .contenders import BY_NAME as CONTENDERS
 from .contenders import Contender
 from .pages import ROOT
 from .workloads import BY_NAME as WORKLOADS
-from .workloads import Job, Workload
+from .workloads import Workload
 
 ENOUGH = 2.0  # seconds after which a call is not repeated any more
 
@@ -168,7 +168,7 @@ def _python(*arguments: str) -> tuple[float, str]:
 
 
 def main() -> None:
-    """Measure what the first argument says, write the answer into the file that the second names."""
+    """Measure what the first argument says; write the answer into the file named second."""
     spec = json.loads(sys.argv[1]) | {"answer": sys.argv[2]}
     try:
         answer = measure(spec)

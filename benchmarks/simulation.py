@@ -159,7 +159,7 @@ class Fixed:
     def __init__(self, size: int) -> None:
         self._size = size
 
-    def next(self, remaining: int, workers: int, /) -> int:
+    def next(self, _remaining: int, _workers: int, /) -> int:
         """See `Policy`."""
         return self._size
 
@@ -179,7 +179,7 @@ class Guided(Fixed):
 
 
 class Factoring(Guided):
-    """Factoring (Hummel, Schonberg and Flynn, 1992): rounds of equal chunks, half of what is left."""
+    """Factoring (Hummel, Schonberg and Flynn, 1992): half of what is left, in equal chunks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -206,9 +206,9 @@ def budget(workers: int) -> float:
 
 SCHEDULES: dict[str, Callable[[int, int], tuple[Policy, float]]] = {
     "static": lambda tasks, workers: (static(tasks, workers), math.inf),
-    "guided": lambda tasks, workers: (Guided(), math.inf),  # noqa: ARG005 - all take the same
-    "factoring": lambda tasks, workers: (Factoring(), math.inf),  # noqa: ARG005
-    "parmap": lambda tasks, workers: (chunking.Sizes(), budget(workers)),  # noqa: ARG005
+    "guided": lambda _tasks, _workers: (Guided(), math.inf),
+    "factoring": lambda _tasks, _workers: (Factoring(), math.inf),
+    "parmap": lambda _tasks, workers: (chunking.Sizes(), budget(workers)),
 }
 """From numbers of tasks and workers to a policy and a budget."""
 
@@ -222,17 +222,17 @@ def run(name: str, costs: Sequence[float], workers: int) -> Outcome:
 # Loads
 
 
-def _uniform(n: int, workers: int, rng: random.Random) -> list[float]:  # noqa: ARG001
+def _uniform(n: int, _workers: int, _rng: random.Random) -> list[float]:
     return [MEAN] * n
 
 
-def _lognormal(n: int, workers: int, rng: random.Random) -> list[float]:  # noqa: ARG001
+def _lognormal(n: int, _workers: int, rng: random.Random) -> list[float]:
     sigma = 1.5
     mu = math.log(MEAN) - sigma**2 / 2
     return [min(LONGEST, rng.lognormvariate(mu, sigma)) for _ in range(n)]
 
 
-def _pareto(n: int, workers: int, rng: random.Random) -> list[float]:  # noqa: ARG001
+def _pareto(n: int, _workers: int, rng: random.Random) -> list[float]:
     alpha = 1.5
     least = MEAN * (alpha - 1) / alpha
     return [min(LONGEST, least * rng.paretovariate(alpha)) for _ in range(n)]
@@ -325,7 +325,8 @@ def _draw(plt, found: dict[str, dict[int, dict[str, float]]], path: Path) -> Non
     workers, costs = 4, [0.008] * 200 + [LONGEST] * 4
     outcomes = {name: run(name, costs, workers) for name in ("static", "parmap")}
     last = max(outcome.makespan for outcome in outcomes.values())
-    for axes, (name, outcome) in zip(above.subplots(1, 2, sharey=True), outcomes.items()):
+    pair = above.subplots(1, 2, sharey=True)
+    for axes, (name, outcome) in zip(pair, outcomes.items(), strict=True):
         for worker in range(workers):
             mine = [piece for piece in outcome.pieces if piece.worker == worker]
             axes.broken_barh(
@@ -340,7 +341,7 @@ def _draw(plt, found: dict[str, dict[int, dict[str, float]]], path: Path) -> Non
         axes.set_title(f"{name}: {100 * outcome.efficiency:.0f} %", fontsize=9)
     above.supylabel("worker", fontsize=9)
     grid = below.subplots(1, columns, sharey=True, squeeze=False)[0]
-    for axes, name in zip(grid, curves):
+    for axes, name in zip(grid, curves, strict=False):
         crowds = list(found[name])
         for schedule, colour in COLOURS.items():
             values = [100 * found[name][n][schedule] for n in crowds]

@@ -36,8 +36,8 @@ class Workload:
 
     *make* takes the number of tasks and the rounds of `spin` in a second.  *kind* is "map", "maps"
     (many in a row), "stream" (a generator, read and thrown away), "script" (a whole process) or
-    "import".  *warm*: the pool is open, and one untimed call was made before the timed one; else the
-    first call is timed, and the making of the pool with it.  *ideal* names a formula:
+    "import".  *warm*: the pool is open, and one untimed call was made before the timed one; else
+    the first call is timed, and the making of the pool with it.  *ideal* names a formula:
 
     - "share": the loop's time over the cores, or the longest task, or what tasks that cannot be cut
       allow;
@@ -78,7 +78,7 @@ def ideal(workload: Workload, n: int, cores: int, seconds: float, inside: float)
     return seconds - inside + inside * max(bounds) / sum(weights)
 
 
-def _roots(n: int, rate: float) -> Job:  # noqa: ARG001
+def _roots(n: int, _rate: float) -> Job:
     return Job(math.sqrt, range(n))
 
 
@@ -86,7 +86,7 @@ def _spins(seconds: float, n: int, rate: float) -> Job:
     return Job(partial(tasks.spin, round(seconds * rate)), range(n))
 
 
-def _maps(n: int, rate: float) -> Job:  # noqa: ARG001
+def _maps(_n: int, rate: float) -> Job:
     return _spins(SHORT, MAP, rate)
 
 
@@ -112,17 +112,17 @@ def _heavy(where: str, n: int, rate: float) -> Job:
     return Job(tasks.spin_itself, counts)
 
 
-def _naps(seconds: float, n: int, rate: float) -> Job:  # noqa: ARG001
+def _naps(seconds: float, n: int, _rate: float) -> Job:
     return Job(partial(tasks.nap, seconds), range(n))
 
 
-def _arrays_in(n: int, rate: float) -> Job:  # noqa: ARG001
+def _arrays_in(n: int, _rate: float) -> Job:
     import numpy as np
 
     return Job(tasks.sum_of_squares, [np.full(tasks.ARRAY, i + 0.5) for i in range(n)])
 
 
-def _arrays_out(n: int, rate: float) -> Job:  # noqa: ARG001
+def _arrays_out(n: int, _rate: float) -> Job:
     return Job(tasks.scaled, range(n))
 
 
@@ -137,18 +137,16 @@ def _closure(n: int, rate: float) -> Job:
     )
 
 
-def _strings(n: int, rate: float) -> Job:  # noqa: ARG001
+def _strings(n: int, _rate: float) -> Job:
     return Job(tasks.tidy, [f"  row number {i} " for i in range(n)])
 
 
-def _nothing(n: int, rate: float) -> Job:  # noqa: ARG001
+def _nothing(_n: int, _rate: float) -> Job:
     return Job(tasks.spin_itself, [])
 
 
 WORKLOADS = [
-    Workload(
-        "sqrt-10k", "10,000 square roots", _roots, 10_000, 10_000, ideal="loop", repeats=20
-    ),
+    Workload("sqrt-10k", "10,000 square roots", _roots, 10_000, 10_000, ideal="loop", repeats=20),
     Workload("sqrt-5m", "5,000,000 square roots", _roots, 5_000_000, 200_000, ideal="loop"),
     Workload("cpu-100ms", "32 x 100 ms of CPU", partial(_spins, 0.1), 32, 4),
     Workload("cpu-1ms", "4,000 x 1 ms of CPU", partial(_spins, 0.001), 4_000, 400),
@@ -177,12 +175,8 @@ WORKLOADS = [
         ideal="waits",
         seconds=0.02,
     ),
-    Workload(
-        "arrays-in", "40 arrays of 8 MB in", _arrays_in, 40, 8, needs="numpy", repeats=3
-    ),
-    Workload(
-        "arrays-out", "40 arrays of 8 MB out", _arrays_out, 40, 8, needs="numpy", repeats=3
-    ),
+    Workload("arrays-in", "40 arrays of 8 MB in", _arrays_in, 40, 8, needs="numpy", repeats=3),
+    Workload("arrays-out", "40 arrays of 8 MB out", _arrays_out, 40, 8, needs="numpy", repeats=3),
     Workload("closure", "a 100 MB closure, 400 x 1 ms", _closure, 400, 200, needs="numpy"),
     Workload("strings", "200,000 short strings", _strings, 200_000, 50_000, repeats=3),
     Workload(
@@ -194,12 +188,8 @@ WORKLOADS = [
         kind="maps",
         each=MAP,
     ),
-    Workload(
-        "two-long", "2 x 1 s of CPU", partial(_spins, 1.0), 2, 2, warm=False
-    ),
-    Workload(
-        "three-long", "3 x 1 s of CPU", partial(_spins, 1.0), 3, 3, warm=False
-    ),
+    Workload("two-long", "2 x 1 s of CPU", partial(_spins, 1.0), 2, 2, warm=False),
+    Workload("three-long", "3 x 1 s of CPU", partial(_spins, 1.0), 3, 3, warm=False),
     Workload(
         "stream",
         "a generator of 2,000,000 x 4 us",

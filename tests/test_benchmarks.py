@@ -1,0 +1,190 @@
+"""The benchmarks: the simulation keeps its books, the policy holds, the command writes its page."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks import contenders, report, simulation, workloads
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTLED = {"deadline": None, "derandomize": True, "database": None}
+
+costs = st.lists(st.one_of(st.floats(1e-6, 1e-3), st.floats(1e-3, 0.5)), min_size=0, max_size=300)
+schedules = st.sampled_from(list(simulation.SCHEDULES))
+
+
+def outcome(name, load, workers, ahead):
+    policy, budget = simulation.SCHEDULES[name](len(load), workers)
+    return simulation.simulate(load, workers, policy, budget, ahead=ahead)
+
+
+@settings(max_examples=200, **SETTLED)
+@given(schedules, costs, st.integers(1, 20), st.integers(0, 2))
+def test_every_task_runs_exactly_once(name, load, workers, ahead):
+    """Whatever the schedule, the load and the number of workers, no task is lost or run twice."""
+    pieces = outcome(name, load, workers, ahead).pieces
+
+    ran = [task for piece in pieces for task in range(piece.start, piece.stop)]
+    assert sorted(ran) == list(range(len(load)))
+
+
+@settings(max_examples=200, **SETTLED)
+@given(schedules, costs, st.integers(1, 20), st.integers(0, 2))
+def test_a_worker_does_one_thing_at_a_time(name, load, workers, ahead):
+    """The pieces of a worker do not overlap, and the last of all is the end of the schedule."""
+    done = outcome(name, load, workers, ahead)
+
+    for worker in range(workers):
+        mine = sorted(piece for piece in done.pieces if piece.worker == worker)
+        assert all(one.end <= other.begin for one, other in pairwise(mine))
+    assert done.makespan == max((piece.end for piece in done.pieces), default=0.0)
+    assert done.makespan >= simulation.ideal(load, workers) * (1 - 1e-9)
+
+
+@settings(max_examples=100, **SETTLED)
+@given(costs, st.integers(1, 8), st.floats(1e-4, 0.1))
+def test_a_budget_holds(load, workers, budget):
+    """A worker begins no task of a chunk when the time for the chunk is used up."""
+    done = simulation.simulate(load, workers, simulation.Fixed(50), budget)
+
+    for piece in done.pieces:
+        assert sum(load[piece.start : piece.stop - 1]) <= budget + 1e-9
+
+
+def test_one_task_at_a_time_is_the_greedy_bound():
+    """Chunks of one task and free messages give what the short form of it computes."""
+    load = simulation.load("lognormal", 7, span=3.0)
+    one = simulation.simulate(load, 7, simulation.Fixed(1), dispatch=0.0, overhead=0.0)
+
+    assert one.efficiency == pytest.approx(simulation.greedy(load, 7))
+
+
+@pytest.mark.parametrize("name", ["lognormal", "pareto", "giants shuffled"])
+def test_a_thousand_workers_are_kept_busy(name):
+    """On heavy-tailed loads the policy is 95 % efficient at least, where a static one is not."""
+    load = simulation.load(name, 1000)
+    static = simulation.run("static", load, 1000).efficiency
+    policy = simulation.run("parmap", load, 1000).efficiency
+
+    assert static < 0.95 <= policy
+
+
+@pytest.mark.parametrize("workers", [2, 8, 30])
+@pytest.mark.parametrize("name", simulation.LOADS)
+def test_a_few_workers_are_kept_busy(name, workers):
+    """On a handful of workers the policy is at least 97 % efficient, whatever the load."""
+    load = simulation.load(name, workers)
+    policy = simulation.run("parmap", load, workers).efficiency
+
+    assert policy >= 0.97
+
+
+def test_ideal_knows_what_cannot_be_cut():
+    """Three equal tasks on two cores take as long as two of them; a giant, as long as itself."""
+    three, tail = workloads.BY_NAME["three-long"], workloads.BY_NAME["tail-end"]
+    work = 996 * 0.001 + 6 * 0.3
+
+    assert workloads.ideal(three, 3, 2, 3.0, 3.0) == pytest.approx(2.0)
+    assert workloads.ideal(three, 3, 4, 3.0, 3.0) == pytest.approx(1.0)
+    assert workloads.ideal(three, 3, 2, 3.5, 3.0) == pytest.approx(2.5), "0.5 s are not tasks"
+    assert workloads.ideal(tail, 1002, 2, work, work) == pytest.approx(work / 2)
+    assert workloads.ideal(tail, 1002, 64, work, work) == pytest.approx(0.3)
+
+
+def results(**seconds):
+    """Return raw results of one workload, the loop taking 2 s on two cores."""
+    runs = [
+        {"workload": "cpu-1ms", "contender": name, "chunk": None, "n": 4000, "round": 1}
+        | (found if isinstance(found, dict) else {"seconds": found, "inside": found, "grown": 0})
+        for name, found in {"loop": 2.0, **seconds}.items()
+    ]
+    machine = {"cpu": "a CPU", "cores": 2, "system": "a system", "python": "Python"}
+    data = {"date": "today", "quick": False, "rounds": 1, "machine": machine, "runs": runs}
+    return data | {"versions": {"parmap": "1", "mpire": None}}
+
+
+def test_a_loss_is_shown():
+    """Where parmap took longer than the best of the others, the page says so, twice."""
+    page = report.text(results(parmap=1.2, Pool=1.1, pebble=1.5), picture=False)
+
+    assert "| 4,000 x 1 ms of CPU | 1.00 s | 2.00 | **1.20** | 1.10 | 1.50 |" in page
+    assert "- 4,000 x 1 ms of CPU: 1.09 x Pool: **missed**, at most 1.05" in page
+    assert "geometric mean of 1 workloads: **1.09**" in page
+
+
+def test_a_win_is_not_bold():
+    """Where parmap was the fastest there is nothing to list."""
+    page = report.text(results(parmap=1.0, Pool=1.1), picture=False)
+
+    assert "| 2.00 | 1.00 | 1.10 |" in page
+    assert "Lost: nothing." in page
+
+
+def test_the_absent_and_the_failed_are_shown():
+    """A library that is not installed, a crash, and a lapse of time are told, not left out."""
+    failed, late = {"error": "ValueError: no"}, {"error": "> 30 s"}
+    page = report.text(results(parmap=1.0, Pool=failed, pebble=late), picture=False)
+
+    assert "| 1.00 | failed | > 30 s |" in page
+    assert "- not installed: mpire" in page
+    assert "Pool: `ValueError: no`" in page
+
+
+def test_a_library_that_is_absent_is_noticed():
+    """A contender whose module cannot be found has no version."""
+    assert contenders.Contender("x", "no_such_module", "", "").version() is None
+    assert contenders.Contender("x", "no_such.module", "", "").version() is None
+
+
+def test_later_results_replace_earlier_ones():
+    """Files of several runs are put together, workload by workload."""
+    merged = report.merge([results(parmap=1.9, Pool=1.0), results(parmap=1.0)])
+
+    assert [run["contender"] for run in merged["runs"]] == ["loop", "parmap"]
+
+
+def test_the_command_writes_its_page(tmp_path):
+    """A quick run of one workload measures, compares and writes page and raw results."""
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "--quick", "--only", "sqrt-10k"),
+            *("--contenders", "parmap,ThreadPoolExecutor", "--output", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "benchmarks.md").read_text("utf-8")
+    assert "| workload | ideal | loop | parmap | ThreadPoolExecutor |" in page
+    assert "| 10,000 square roots |" in page
+    assert "failed" not in page
+    (raw,) = tmp_path.glob("*.json")
+    runs = json.loads(raw.read_text("utf-8"))["runs"]
+    assert {run["contender"] for run in runs} == {"loop", "parmap", "ThreadPoolExecutor"}
+    assert len({run["digest"] for run in runs}) == 1
+
+
+def test_an_unknown_name_is_told(tmp_path):
+    """A workload that does not exist ends the command with the names of those that do."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--only", "sqrt", "--output", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+    assert done.returncode == 1
+    assert "'sqrt' is none of sqrt-10k, " in done.stderr
