@@ -248,6 +248,12 @@ def _imports(found: list[Line]) -> str:
 def _missing(data: Data, found: list[Line]) -> str:
     absent = [name for name, number in data["versions"].items() if number is None]
     items = [f"- not installed: {', '.join(absent)}"] if absent else []
+    without = {
+        run["workload"]: run["error"]
+        for run in data["runs"]
+        if run["contender"] == LOOP and run.get("error")
+    }
+    items += [f"- {name}: not even the loop: {_plain(error)}" for name, error in without.items()]
     for line in found:
         for name, entries in line.entries.items():
             items += [

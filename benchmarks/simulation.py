@@ -198,17 +198,11 @@ def static(tasks: int, workers: int) -> Policy:
     return Fixed(max(1, math.ceil(tasks / (4 * workers))))
 
 
-def budget(workers: int) -> float:
-    """Return the seconds after which a worker of parmap hands back the rest of a chunk."""
-    scaled = getattr(chunking, "budget", None)
-    return scaled(workers) if scaled else chunking.BUDGET
-
-
 SCHEDULES: dict[str, Callable[[int, int], tuple[Policy, float]]] = {
     "static": lambda tasks, workers: (static(tasks, workers), math.inf),
     "guided": lambda _tasks, _workers: (Guided(), math.inf),
     "factoring": lambda _tasks, _workers: (Factoring(), math.inf),
-    "parmap": lambda _tasks, workers: (chunking.Sizes(), budget(workers)),
+    "parmap": lambda _tasks, workers: (chunking.Sizes(), chunking.budget(workers)),
 }
 """From numbers of tasks and workers to a policy and a budget."""
 

@@ -23,7 +23,7 @@ from collections import deque
 from threading import Lock, Thread
 from time import perf_counter, sleep
 
-from .chunking import BUDGET
+from .chunking import budget
 from .events import Loss, Report, Unsendable
 from .policy import FREE, LOOKS, Measured, where
 from .tasks import run_here
@@ -162,7 +162,7 @@ class Auto:
             self._companion.start()
         self._since = self._clock()
         try:
-            return run_here(self._call, chunk, BUDGET if self._pool is None else BOOTING)
+            return run_here(self._call, chunk, budget(1) if self._pool is None else BOOTING)
         finally:
             with self._lock:
                 self._since = 0.0

@@ -2,7 +2,7 @@
 
 A chunk should be long enough that its overhead does not count and short enough that, at the end of
 the input, no worker waits long for another.  Its cost can only be guessed from the tasks before
-it; but as a worker hands back what it did not get to within `BUDGET`, a wrong guess costs little.
+it; but as a worker hands back what it did not get to within its `budget`, a wrong guess costs little.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ TARGET = 0.010
 """Seconds of work in a chunk.  Its overhead, some 50 to 200 us, is then at most 2 % of it; at ten
 times as much the last chunks of a short call would leave the other workers idle."""
 
-BUDGET = 0.020
-"""Seconds after which a worker hands back the rest of a chunk.  More makes a wrong guess dearer,
-and a crash too, which costs the results that were not sent yet; less splits chunks for noise."""
+DISPATCH = 100e-6
+"""Seconds for which a chunk may occupy the caller's thread: 50 us as measured, as much in reserve.
+A worker must not run dry while the caller serves all others: with many workers, chunks are longer."""
 
 GROWTH = 16
 """A chunk is at most so many times larger than the largest completed: the first few tasks may be
@@ -23,6 +23,20 @@ untypical, and what is sent and handed back was pickled for nothing."""
 
 SHARE = 0.5
 """Weight of the newest chunk in the running estimate of the cost of a task."""
+
+
+def target(workers: int) -> float:
+    """Return the seconds of work in a chunk for one of *workers* workers."""
+    return max(TARGET, 1.5 * DISPATCH * workers)
+
+
+def budget(workers: int) -> float:
+    """Return the seconds after which a worker hands back the rest of a chunk.
+
+    More makes a wrong guess dearer, and a crash too, which costs the results that were not sent
+    yet; less splits chunks for noise.
+    """
+    return 2 * target(workers)
 
 
 class Sizes:
@@ -49,11 +63,9 @@ class Sizes:
             return self._fixed
         if self.cost is None:
             return 1
-        size = min(ceil(TARGET / max(self.cost, 1e-9)), GROWTH * self._largest)
-        if (
-            remaining is not None and workers > 1
-        ):  # towards the end, two rounds of ever smaller pieces
-            size = min(size, ceil(remaining / (2 * workers)))
+        size = min(ceil(target(workers) / max(self.cost, 1e-9)), GROWTH * self._largest)
+        if remaining is not None and workers > 1:
+            size = min(size, ceil(remaining / (2 * workers)))  # towards the end, smaller pieces
         return max(1, size)
 
     def horizon(self, window: int) -> int:

@@ -9,7 +9,7 @@ import os
 import sys
 
 from .auto import Auto
-from .chunking import BUDGET
+from .chunking import budget
 from .executors.serial import Serial
 from .machine import usable_cpus
 from .tasks import nested
@@ -31,28 +31,29 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     """
     name, workers = options["executor"], options["workers"]
     if nested.get() and not asked:
-        return Serial(call, BUDGET)
+        return Serial(call, budget(1))
     if not isinstance(name, str):
         return _borrowed(call, name)
     if name == "serial":
-        return Serial(call, BUDGET)
+        return Serial(call, budget(1))
     if name == "threads":
         from .executors.threads import Threads
 
-        return Threads(call, count(workers, min(32, usable_cpus() + 4)), BUDGET)
+        workers = count(workers, min(32, usable_cpus() + 4))
+        return Threads(call, workers, budget(workers))
     if name == "joblib":
         from .executors.joblib import Joblib, parallel
 
-        return Joblib(call, BUDGET, parallel(workers), borrowed=False)
+        return Joblib(call, budget, parallel(workers), borrowed=False)
     workers = count(workers, usable_cpus())
     if name == "multiprocessing":
         from .executors.pool import Pool
 
-        return Pool(call, BUDGET, workers)
+        return Pool(call, budget(workers), workers)
     if name == "futures":
         from .executors.futures import Futures
 
-        return Futures(call, BUDGET, workers)
+        return Futures(call, budget(workers), workers)
     if name == "processes":
         return _lanes(call, workers)
 
@@ -62,7 +63,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
         from .executors.threads import Threads
 
         waiting = min(32, usable_cpus() + 4) if options["workers"] is None else workers
-        return Threads(call, waiting, BUDGET)
+        return Threads(call, waiting, budget(waiting))
 
     if options["on_error"] != "raise" or options["retries"] or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
@@ -86,7 +87,7 @@ def _lanes(call: Call, workers: int) -> Executor:
         )
     from .executors.lanes import Lanes
 
-    return Lanes(call, workers, BUDGET)
+    return Lanes(call, workers, budget(workers))
 
 
 def _processes(call: Call, workers: int) -> Executor:
@@ -95,7 +96,7 @@ def _processes(call: Call, workers: int) -> Executor:
         return _lanes(call, workers)
     from .executors.futures import Futures
 
-    return Futures(call, BUDGET, workers)
+    return Futures(call, budget(workers), workers)
 
 
 def _processes_or_threads(call: Call, workers: int) -> Executor:
@@ -106,7 +107,7 @@ def _processes_or_threads(call: Call, workers: int) -> Executor:
     except PicklingError:
         from .executors.threads import Threads
 
-        return Threads(call, workers, BUDGET)
+        return Threads(call, workers, budget(workers))
 
 
 def _borrowed(call: Call, instance: Any) -> Executor:
@@ -117,15 +118,16 @@ def _borrowed(call: Call, instance: Any) -> Executor:
     ):
         from .executors.futures import Futures
 
-        return Futures(call, BUDGET, _its_workers(instance), instance)
+        workers = _its_workers(instance)
+        return Futures(call, budget(workers), workers, instance)
     if (pool := sys.modules.get("multiprocessing.pool")) and isinstance(instance, pool.Pool):
         from .executors.pool import Pool
 
-        return Pool(call, BUDGET, instance._processes, instance)
+        return Pool(call, budget(instance._processes), instance._processes, instance)
     if (joblib := sys.modules.get("joblib")) and isinstance(instance, joblib.Parallel):
         from .executors.joblib import Joblib
 
-        return Joblib(call, BUDGET, instance, borrowed=True)
+        return Joblib(call, budget, instance, borrowed=True)
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
         f"multiprocessing.pool.Pool or joblib.Parallel, got {instance!r}"

@@ -22,6 +22,10 @@ WARM_START = 0.001
 MOVING = 1.5e-9
 """Seconds to pickle, send and unpickle a byte; measured on arrays of 8 MB, in either direction."""
 
+HANDLING = 0.5e-6
+"""Seconds a task costs in a chunk besides itself, however small it is: to pickle and unpickle its
+input and its result, and to be looked after one by one."""
+
 WAITING = 0.25
 """A task that uses less than this share of its time as processor time mostly waits."""
 
@@ -87,7 +91,7 @@ def where(seen: Measured, remaining: int | None, workers: int, *, warm: bool) ->
     start = WARM_START if warm else COLD_START
     if gain < start:
         return "serial", f"{rest:.2g} s are left, less than a start of {start} s is worth"
-    moving = seen.moved * MOVING
+    moving = seen.moved * MOVING + HANDLING
     if moving > seen.cost * (1 - 1 / workers):
         return "serial", f"moving {seen.moved} bytes a task costs more than it saves"
     if not seen.sendable:

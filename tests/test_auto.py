@@ -30,6 +30,7 @@ def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
     ("measured", "remaining", "workers", "warm", "choice"),
     [
         (seen(1e-7), 10_000, 2, True, "serial"),
+        (seen(1e-7), 10_000_000, 2, True, "serial"),
         (seen(1e-3), 3, 2, False, "serial"),
         (seen(1e-3), 64, 2, True, "processes"),
         (seen(1e-3), 64, 2, False, "serial"),

@@ -102,7 +102,7 @@ def results(**seconds):
     runs = [
         {"workload": "cpu-1ms", "contender": name, "chunk": None, "n": 4000, "round": 1}
         | (found if isinstance(found, dict) else {"seconds": found, "inside": found, "grown": 0})
-        for name, found in {"loop": 2.0, **seconds}.items()
+        for name, found in ({"loop": 2.0} | seconds).items()
     ]
     machine = {"cpu": "a CPU", "cores": 2, "system": "a system", "python": "Python"}
     data = {"date": "today", "quick": False, "rounds": 1, "machine": machine, "runs": runs}
@@ -134,6 +134,7 @@ def test_the_absent_and_the_failed_are_shown():
     assert "| 1.00 | failed | > 30 s |" in page
     assert "- not installed: mpire" in page
     assert "Pool: `ValueError: no`" in page
+    assert "not even the loop: `ValueError: no`" in report.text(results(loop=failed), picture=False)
 
 
 def test_a_library_that_is_absent_is_noticed():

@@ -16,6 +16,7 @@ from .border import ByReference, ByValue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..events import Call, Chunk, Fate
@@ -47,7 +48,9 @@ def parallel(workers: int | None) -> Any:
 class Joblib:
     """Submits chunks to the backend of *parallel*, entered for the call if it is not yet."""
 
-    def __init__(self, call: Call, budget: float, parallel: Any, *, borrowed: bool) -> None:
+    def __init__(
+        self, call: Call, budget: Callable[[int], float], parallel: Any, *, borrowed: bool
+    ) -> None:
         self._parallel = parallel
         self._borrowed = borrowed
         if not parallel._managed_backend or parallel in _users:
@@ -58,7 +61,7 @@ class Joblib:
         self.workers = parallel._effective_n_jobs()
         self.window = 2 * self.workers
         threads = getattr(self._backend, "uses_threads", False)
-        self._border: Border = (ByReference if threads else ByValue)(call, budget)
+        self._border: Border = (ByReference if threads else ByValue)(call, budget(self.workers))
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}
