@@ -2,7 +2,7 @@
 
 A chunk should be long enough that its overhead does not count and short enough that, at the end of
 the input, no worker waits long for another.  Its cost can only be guessed from the tasks before
-it; but as a worker hands back what it did not get to within its `budget`, a wrong guess costs little.
+it; but as a worker hands back what it did not get to within its `budget`, a wrong guess is cheap.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ TARGET = 0.010
 times as much the last chunks of a short call would leave the other workers idle."""
 
 DISPATCH = 100e-6
-"""Seconds for which a chunk may occupy the caller's thread: 50 us as measured, as much in reserve.
-A worker must not run dry while the caller serves all others: with many workers, chunks are longer."""
+"""Seconds for which a chunk may occupy the caller's thread: 50 us as measured, 50 us in reserve.
+A worker must not run dry while the caller serves the others: with many, chunks are longer."""
 
 GROWTH = 16
 """A chunk is at most so many times larger than the largest completed: the first few tasks may be
