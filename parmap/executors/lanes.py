@@ -29,7 +29,6 @@ import select
 import socket
 import subprocess
 import sys
-from threading import Lock
 from time import monotonic
 
 from ..events import Loss, Report, Unsendable
@@ -169,40 +168,57 @@ def _ending(lane: Lane, code: int | None) -> str:
     return f"worker {lane.process.pid} was killed by {name}"
 
 
+# No lock guards these: the collector may close a lost call, which gives its lanes back, at any
+# moment and in any thread, also in one that would hold the lock.  Single operations need none.
 _idle: list[Lane] = []
 _lent: set[Lane] = set()
-_lock = Lock()
+
+
+def _take(number: int) -> list[Lane]:
+    """Take up to *number* lanes out of those that wait."""
+    taken: list[Lane] = []
+    try:
+        while len(taken) < number:
+            taken.append(_idle.pop())
+    except IndexError:
+        pass
+    return taken
 
 
 def _lease(place: Place) -> Lane:
     """Take a warm lane, or start one; raise OSError if there cannot be one."""
-    with _lock:
-        while _idle:
-            lane = _idle.pop()
-            if lane.process.poll() is None and not _poll(lane.fds()[1:], 0):
-                break
-            lane.end(0.0)  # it died while it was idle
-        else:
-            lane = Lane(place)
-        _lent.add(lane)
-        return lane
+    while taken := _take(1):
+        lane = taken[0]
+        if lane.process.poll() is None and not _poll(lane.fds()[1:], 0):
+            break
+        lane.end(0.0)  # it died while it was idle
+    else:
+        lane = Lane(place)
+    _lent.add(lane)
+    return lane
 
 
 def _give_back(lane: Lane) -> None:
-    with _lock:
-        _lent.discard(lane)
-        lane.chunk = lane.user = None
-        _idle.append(lane)
+    lane.chunk = lane.user = None
+    _lent.discard(lane)
+    _idle.append(lane)
 
 
 def warm(workers: int) -> None:
     """Start workers until *workers* wait for a call, and wait until they do."""
-    with _lock:
-        while len(_idle) < workers:
-            _idle.append(Lane(_place(workers)))
-        for lane in _idle:
+    lanes = _take(workers)
+    try:
+        while len(lanes) < workers:
+            lanes.append(Lane(_place(workers)))
+        for lane in lanes:
             if not lane.ready and lane.readable(10.0):
                 lane.ready = lane.channel.receive() == READY
+    except (OSError, EOFError) as error:
+        from ..outcome import ExecutorUnavailable
+
+        raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
+    finally:
+        _idle.extend(lanes)
 
 
 def idle() -> int:
@@ -212,17 +228,15 @@ def idle() -> int:
 
 def shutdown() -> None:
     """End the workers that wait for a call; those of a call under way end with `Lanes.close`."""
-    with _lock:
-        for lane in _idle:
-            lane.channel.close()  # all of them first: they end side by side
-        while _idle:
-            _idle.pop().end(PATIENCE)
+    ending = _take(len(_idle))
+    for lane in ending:
+        lane.channel.close()  # all of them first: they end side by side
+    for lane in ending:
+        lane.end(PATIENCE)
 
 
 def _forget() -> None:
-    """In a forked child: the workers, and the lock, are the parent's."""
-    global _lock
-    _lock = Lock()
+    """In a forked child: the workers are the parent's."""
     for lane in (*_idle, *_lent):
         lane.forget()
     _idle.clear()
