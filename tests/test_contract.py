@@ -996,27 +996,6 @@ def test_a_lazy_map_left_alone_leaves_the_executor_free(where):
     assert list(results) == [2 * x for x in range(1, 30)]
 
 
-def test_the_collector_may_close_a_lazy_map_in_the_middle_of_a_call(where_cheaply):
-    """A map that was lost in a reference cycle does not disturb the call that finds it."""
-
-    class Lost:
-        pass
-
-    thresholds = gc.get_threshold()
-    gc.set_threshold(50, 1, 1)  # The collector runs all the time, wherever a call happens to be.
-    try:
-        for _ in range(10):
-            lost = Lost()
-            lost.itself = lost
-            lost.results = pimap(work.double, itertools.count(), **where_cheaply.options)
-            assert next(lost.results) == 0
-            del lost
-            result = pmap(work.double, range(50), chunksize=1, **where_cheaply.options)
-            assert result == [2 * x for x in range(50)]
-    finally:
-        gc.set_threshold(*thresholds)
-
-
 def test_breaking_off_leaves_the_workers_warm(processes_only, tmp_path):
     """A lazy map that is given up leaves the same workers to the next call."""
 

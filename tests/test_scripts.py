@@ -7,7 +7,7 @@ import sys
 import uuid
 
 import pytest
-from conftest import environment, installed, is_alive, needs_proc, with_token
+from conftest import COSTLY, environment, installed, is_alive, needs_proc, with_token
 from work import wait_until
 
 pytestmark = needs_proc
@@ -377,6 +377,42 @@ def test_a_program_may_end_in_the_middle_of_a_lazy_map(script, executor):
     done = script(HALF.replace("EXECUTOR", executor))
 
     assert done.stdout == "1 2\n"
+    assert done.stderr == ""
+
+
+LOST = """\
+import gc, itertools, sys
+from parmap import pimap, pmap, shutdown
+options = {"executor": "EXECUTOR", "workers": 2}
+class Lost: pass
+def lose():
+    lost = Lost()
+    lost.itself = lost
+    lost.results = pimap(abs, itertools.count(), **options)
+    return next(lost.results)
+gc.disable()
+events = {"subprocess.Popen", "_thread.start_new_thread", "socket.__new__", "os.posix_spawn"}
+sys.addaudithook(lambda event, args: event in events and gc.collect())
+for n in range(ROUNDS):
+    if n % 2:
+        gc.set_threshold(10 * n, 1, 1)
+        gc.enable()
+    assert lose() == 0
+    assert pmap(abs, range(50), chunksize=1, **options) == list(range(50))
+    gc.disable()
+    shutdown()
+print("done")
+"""
+
+
+@pytest.mark.parametrize("executor", LOCAL)
+def test_the_collector_may_close_a_lazy_map_in_the_middle_of_a_call(script, executor):
+    """A map lost in a reference cycle does not disturb the call during which it is found."""
+    rounds = 2 if executor in COSTLY else 10
+
+    done = script(LOST.replace("EXECUTOR", executor).replace("ROUNDS", str(rounds)))
+
+    assert done.stdout == "done\n"
     assert done.stderr == ""
 
 

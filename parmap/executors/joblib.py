@@ -7,6 +7,7 @@ implement, `submit` and `retrieve_result_callback`, which is documented for thei
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
+from threading import get_ident
 from time import monotonic
 from weakref import WeakKeyDictionary
 
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
     from .border import Border
 
 
-# Seconds a task may go on after its call was given up; then the backend is aborted, which with
-# loky prints a traceback of its own thread now and then.
+# Seconds a task may go on after its call was given up; then the backend is aborted, if that harms
+# nobody else.  With loky it prints a traceback of its own thread now and then.
 GRACE = 0.1
 
 
 # Calls that use a Parallel which nobody had entered: the first enters it, the last leaves it.
 _users: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+
+# Calls under way.
+_live: set[Joblib] = set()
 
 
 def parallel(workers: int | None) -> Any:
@@ -65,6 +70,8 @@ class Joblib:
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}
+        self._thread = get_ident()
+        _live.add(self)
         self._count = 0
         self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._news: list[Report] = []
@@ -112,7 +119,8 @@ class Joblib:
 
     def close(self) -> None:
         self._border.stop()
-        if not self._borrowed and not self._ended(GRACE):
+        _live.discard(self)
+        if not self._borrowed and not self._ended(GRACE) and self._may_abort():
             self._backend.abort_everything(ensure_ready=False)
         self._chunks.clear()
         if self._parallel in _users:
@@ -120,6 +128,14 @@ class Joblib:
             if not _users[self._parallel]:
                 del _users[self._parallel]
                 self._parallel.__exit__(None, None, None)
+
+    def _may_abort(self) -> bool:
+        """Tell whether nobody but this call would suffer.
+
+        joblib has one pool of loky workers for the whole process, and the collector may close a
+        lost call in any thread, the pool's own included.
+        """
+        return not _live and get_ident() == self._thread
 
     def _ended(self, patience: float) -> bool:
         """Wait up to *patience* seconds for what runs; tell whether it has ended."""
