@@ -110,17 +110,13 @@ class Auto:
         self._settled = workers < 2  # nothing is left to choose
         self._lock = Lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
-        self._companion: Thread | None = None
         self._sample: tuple[object, object] | None = None  # an input and its result
+        self._seen = Measured()
         known = recall(call.fn)
-        self._seen = known or Measured()
-        self._mine = Measured()  # in this call alone, for the next one
         self.known = None if known is None else (known.tasks, known.cost)
-        if known is not None and not self._settled:
-            if self._ask(source.remaining)[0] == "threads":
-                self._seen = Measured()  # noise can look like waiting: see for oneself each time
-            else:
-                self._decide()
+        self._wants_companion = known is None
+        if known is not None:
+            self._begin(known)
 
     def submit(self, chunk: Chunk) -> None:
         if self._away and not self._send(chunk):
@@ -141,25 +137,38 @@ class Auto:
         if not self._settled:
             self._measure(report)
             if self._pool is None:
-                self._decide()
+                self._decide(len(report.chunk) - len(report.values))
         return [report]
 
     def close(self) -> None:
         self._settled = True  # ends the companion
         if self._pool is not None:
             self._pool.close()
-        if self._mine.tasks:
-            self._mine.moved, self._mine.sendable = self._seen.moved, self._seen.sendable
-            self._mine.looks, self._mine.free = self._seen.looks, self._seen.free
-            remember(self._call.fn, self._mine)
+        if self._seen.tasks:
+            remember(self._call.fn, self._seen)
 
     # In the caller
 
+    def _begin(self, known: Measured) -> None:
+        """Decide by what an earlier call has measured; from then on, this call counts.
+
+        Its tasks may be of another size; and waiting is believed when seen, for noise looks alike.
+        """
+        if not self._settled:
+            self._seen = known
+            if self._ask(self._source.remaining)[0] == "threads":
+                self._wants_companion = True
+            else:
+                self._decide()
+        self._seen = Measured()
+        for name in ("looks", "free", "moved", "sendable"):
+            setattr(self._seen, name, getattr(known, name))
+
     def _run(self, chunk: Chunk) -> Report:
         """Run *chunk* here, with the companion beside it while the function is not known."""
-        if self._companion is None and not self._settled and not self._seen.tasks:
-            self._companion = Thread(target=self._look, name="parmap-companion", daemon=True)
-            self._companion.start()
+        if self._wants_companion and not self._settled:
+            self._wants_companion = False
+            Thread(target=self._look, name="parmap-companion", daemon=True).start()
         self._since = self._clock()
         try:
             return run_here(self._call, chunk, budget(1) if self._pool is None else BOOTING)
@@ -168,18 +177,17 @@ class Auto:
                 self._since = 0.0
 
     def _measure(self, report: Report) -> None:
-        for seen in (self._seen, self._mine):
-            seen.tasks += len(report.values)
-            seen.wall += report.seconds
-            seen.cpu += report.cpu
+        self._seen.tasks += len(report.values)
+        self._seen.wall += report.seconds
+        self._seen.cpu += report.cpu
         if report.values and not report.caught:
             self._sample = report.chunk.items[0], report.values[0]
 
-    def _decide(self) -> None:
-        """Choose again, knowing more."""
+    def _decide(self, handed_back: int = 0) -> None:
+        """Choose again, knowing more; *handed_back* tasks of the last chunk were not run."""
         remaining = self._source.remaining
         if remaining is not None:
-            remaining += sum(map(len, self._held))
+            remaining += sum(map(len, self._held)) + handed_back
             if not remaining:
                 return
         choice, why = self._ask(remaining)
@@ -263,10 +271,8 @@ class Auto:
             return [Report(chunk, [], loss=Loss(error, "crash", "again")) for chunk in lost]
         for report in reports:
             self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
-            if self._where == "processes":
-                self._mine.tasks += len(report.values)
-                self._mine.wall += report.seconds
-                self._mine.cpu += report.cpu
+            if self._where == "processes":  # threads share a lock, and measure each other
+                self._measure(report)
         return reports
 
     def _give_up(self, error: Exception) -> None:

@@ -60,6 +60,18 @@ def test_an_endless_input_costs_at_most_twice_the_best():
     assert where(seen(spent / 20), None, 2, warm=False)[0] == "serial"
 
 
+def test_what_was_learnt_gives_way_to_what_is_seen(slow):
+    """A function known to be cheap goes to workers as soon as its tasks turn out to be long."""
+    slow["wall"] = slow["cpu"] = 1e-7
+    results(World(str), range(20_000))
+    slow["wall"] = slow["cpu"] = 1.0
+    world = World(str)
+
+    assert results(world, [*range(40)]) == [str(n) for n in range(40)]
+    assert world.asked == ["processes"]
+    assert sum(size for _, size in world.pools[0].log) >= 38
+
+
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch):
     """Let every test meet its functions for the first time."""
