@@ -25,7 +25,7 @@ from time import perf_counter, sleep
 
 from .chunking import budget
 from .events import Loss, Report, Unsendable
-from .policy import FREE, LOOKS, Measured, where
+from .policy import Measured, where
 from .tasks import run_here
 
 TYPE_CHECKING = False
@@ -53,9 +53,6 @@ LATE = 0.0025
 
 BOOTING = 0.005
 """Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
-
-TRIED = 65536
-"""Bytes up to which a result is unpickled, too, to see whether it can be sent."""
 
 KNOWN = 256
 """Functions whose measurements are remembered."""
@@ -92,7 +89,6 @@ class Auto:
         source: Source,
         workers: int,
         make: Callable[[Where], Executor],
-        clock: Callable[[], float] = perf_counter,
     ) -> None:
         self.workers = 1  # while the caller computes, chunks need not get smaller towards the end
         self.window = workers
@@ -100,7 +96,6 @@ class Auto:
         self._source = source
         self._available = workers
         self._make = make
-        self._clock = clock
         self._held: deque[Chunk] = deque()  # for whoever is free
         self._local: deque[Chunk] = deque()  # cannot be sent: for the caller
         self._pool: Executor | None = None
@@ -169,7 +164,7 @@ class Auto:
         if self._wants_companion and not self._settled:
             self._wants_companion = False
             Thread(target=self._look, name="parmap-companion", daemon=True).start()
-        self._since = self._clock()
+        self._since = perf_counter()
         try:
             return run_here(self._call, chunk, budget(1) if self._pool is None else BOOTING)
         finally:
@@ -205,10 +200,11 @@ class Auto:
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
         from .transport import dumps, loads
+        from .worker import TRIED_BYTES
 
         try:
             item, value = map(dumps, self._sample or ())
-            if len(value) < TRIED:
+            if len(value) <= TRIED_BYTES:
                 loads(value)
             self._seen.moved = len(item) + len(value)
         except Exception:
@@ -305,14 +301,13 @@ class Auto:
 
     def _help(self) -> None:
         """Give what waits to a pool while the caller is busy with a long task."""
-        seen = self._seen
-        free = seen.looks >= LOOKS and seen.free >= FREE * seen.looks
+        choice: Where = "threads" if self._seen.releases_gil else "processes"
         interval = sys.getswitchinterval()
         # A pure Python task gives up the GIL once an interval, and a start asks for it a hundred
         # times (imports, files, a process): at the usual 5 ms that would take half a second.
         sys.setswitchinterval(HASTE)
         try:
-            self._start("threads" if free else "processes", f"a task takes more than {LONG} s")
+            self._start(choice, f"a task takes more than {LONG} s")
         finally:
             sys.setswitchinterval(interval)
 

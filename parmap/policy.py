@@ -64,6 +64,11 @@ class Measured:
         """Seconds a task takes in the caller."""
         return self.wall / self.tasks if self.tasks else 0.0
 
+    @property
+    def releases_gil(self) -> bool:
+        """Whether other threads run freely beside a task, as far as was seen."""
+        return self.looks >= LOOKS and self.free >= FREE * self.looks
+
 
 def left(seen: Measured, remaining: int | None) -> float:
     """Return how many seconds of loop are left.
@@ -86,7 +91,7 @@ def where(seen: Measured, remaining: int | None, workers: int, *, warm: bool) ->
     gain = rest * (1 - 1 / workers)
     if gain < WARM_START:
         return "serial", f"{rest:.2g} s are left, less than any start is worth"
-    if seen.looks >= LOOKS and seen.free >= FREE * seen.looks:
+    if seen.releases_gil:
         return "threads", f"tasks of {seen.cost:.2g} s release the GIL"
     start = WARM_START if warm else COLD_START
     if gain < start:

@@ -56,8 +56,8 @@ def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
         try:
             keep(step())
         except BaseException as error:
-            if not nested.get() and isinstance(error, KeyboardInterrupt) and _is_signal(error):
-                raise  # Ctrl-C, which is for the caller
+            if _is_interrupt(error):
+                raise
             caught[len(values)] = catch(error, "error", perf_counter() - now)
             keep(None)
         now = perf_counter()
@@ -85,8 +85,8 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
             if len(values) < end:  # to `extend`, this is the end; the original is lost
                 raise StopIteration
         except BaseException as error:
-            if not nested.get() and isinstance(error, KeyboardInterrupt) and _is_signal(error):
-                raise  # Ctrl-C, which is for the caller
+            if _is_interrupt(error):
+                raise
             caught[len(values)] = catch(error, "error", perf_counter() - before)
             values.append(None)
         now = perf_counter()
@@ -109,8 +109,14 @@ def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
     return Caught(error, text, kind, seconds, os.getpid())
 
 
-def _is_signal(error: BaseException) -> bool:
-    """Tell whether *error* came between two instructions, and from no `raise` statement."""
+def _is_interrupt(error: BaseException) -> bool:
+    """Tell whether *error* is Ctrl-C, which is for the caller, and none that the task raised.
+
+    Workers ignore the signal.  In the caller it comes between two instructions, and from no `raise`
+    statement.
+    """
+    if nested.get() or not isinstance(error, KeyboardInterrupt):
+        return False
     from opcode import opmap
 
     last = error.__traceback__
