@@ -23,9 +23,9 @@ from collections import deque
 from threading import Lock, Thread
 from time import perf_counter, sleep
 
-from .chunking import budget
+from .chunking import target
 from .events import Loss, Report, Unsendable
-from .policy import Measured, where
+from .policy import COLD_START, WARM_START, Measured, forgone, where
 from .tasks import run_here
 
 TYPE_CHECKING = False
@@ -58,6 +58,10 @@ KNOWN = 256
 """Functions whose measurements are remembered."""
 
 _known: dict[Any, Measured] = {}
+
+_forgone = 0.0
+"""Seconds that calls since the last start lost because workers had to be started.  They count
+against the next start: many small calls get workers once they have lost what these cost."""
 
 
 def recall(fn: Any) -> Measured | None:
@@ -120,8 +124,8 @@ class Auto:
             self._held.append(chunk)
 
     def wait(self, block: bool) -> list[Report]:
+        self._share()
         if self._pool is not None:
-            self._share()
             idle = not (self._held or self._local)
             if reports := self._collect(block and idle):
                 return reports
@@ -136,9 +140,13 @@ class Auto:
         return [report]
 
     def close(self) -> None:
+        global _forgone
         self._settled = True  # ends the companion
         if self._pool is not None:
             self._pool.close()
+            _forgone = 0.0
+        elif self._available > 1:
+            _forgone += forgone(self._seen, self._available)
         if self._seen.tasks:
             remember(self._call.fn, self._seen)
 
@@ -156,7 +164,7 @@ class Auto:
             else:
                 self._decide()
         self._seen = Measured()
-        for name in ("looks", "free", "moved", "sendable"):
+        for name in ("looks", "free", "moved", "packing", "sendable"):
             setattr(self._seen, name, getattr(known, name))
 
     def _run(self, chunk: Chunk) -> Report:
@@ -166,7 +174,7 @@ class Auto:
             Thread(target=self._look, name="parmap-companion", daemon=True).start()
         self._since = perf_counter()
         try:
-            return run_here(self._call, chunk, budget(1) if self._pool is None else BOOTING)
+            return run_here(self._call, chunk, target(1) if self._pool is None else BOOTING)
         finally:
             with self._lock:
                 self._since = 0.0
@@ -191,11 +199,16 @@ class Auto:
             choice, why = self._ask(remaining)
         if choice != "serial":
             self._start(choice, why)
+            if self._pool is not None and self._ask(remaining)[0] == "serial":
+                self._pool.close()  # the function is large: that is known only now
+                self._pool, self._settled = None, True
+            self._share()
         elif not self._seen.sendable:
             self._settled = True
 
     def _ask(self, remaining: int | None) -> tuple[Where, str]:
-        return where(self._seen, remaining, self._available, warm=_warm())
+        start = WARM_START if _warm() else max(WARM_START, COLD_START - _forgone)
+        return where(self._seen, remaining, self._available, start)
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
@@ -225,13 +238,14 @@ class Auto:
         except ExecutorUnavailable as error:
             self._give_up(error)
             return
+        self._seen.packing = getattr(self._pool, "packing", 0.0)
         self._where = choice
-        self._share()
 
     def _share(self) -> None:
         """Give the pool what is held, but what the caller computes until the pool is there."""
         pool = self._pool
-        assert pool is not None
+        if pool is None:
+            return
         if not self._away and getattr(pool, "ready", True):
             self._away = self._settled = True
         if self._away:
@@ -308,6 +322,7 @@ class Auto:
         sys.setswitchinterval(HASTE)
         try:
             self._start(choice, f"a task takes more than {LONG} s")
+            self._share()
         finally:
             sys.setswitchinterval(interval)
 

@@ -26,6 +26,9 @@ HANDLING = 0.5e-6
 """Seconds a task costs in a chunk besides itself, however small it is: to pickle and unpickle its
 input and its result, and to be looked after one by one."""
 
+PACKED = 2.0
+"""How often the time to pickle a function is spent: it is also sent to the workers, and loaded."""
+
 WAITING = 0.25
 """A task that uses less than this share of its time as processor time mostly waits."""
 
@@ -45,10 +48,11 @@ class Measured:
         cpu: seconds of processor time they took.
         looks: how often another thread tried to run meanwhile; *free*: how often it did at once.
         moved: bytes of one input and one result, pickled.
+        packing: seconds it takes to pickle the function with all that it holds.
         sendable: False once something was found that cannot be sent.
     """
 
-    __slots__ = ("cpu", "free", "looks", "moved", "sendable", "tasks", "wall")
+    __slots__ = ("cpu", "free", "looks", "moved", "packing", "sendable", "tasks", "wall")
 
     def __init__(self) -> None:
         self.tasks = 0
@@ -57,6 +61,7 @@ class Measured:
         self.looks = 0
         self.free = 0
         self.moved = 0
+        self.packing = 0.0
         self.sendable = True
 
     @property
@@ -79,11 +84,13 @@ def left(seen: Measured, remaining: int | None) -> float:
     return seen.wall if remaining is None else remaining * seen.cost
 
 
-def where(seen: Measured, remaining: int | None, workers: int, *, warm: bool) -> tuple[Where, str]:
+def where(
+    seen: Measured, remaining: int | None, workers: int, start: float = WARM_START
+) -> tuple[Where, str]:
     """Return where the rest of a call should run, and why.
 
-    *remaining* counts the tasks that are left, None if nobody knows; *warm* says that worker
-    processes wait already.
+    *remaining* counts the tasks that are left, None if nobody knows; *start* is what it costs to
+    have worker processes, in seconds.
     """
     rest = left(seen, remaining)
     if seen.cpu < WAITING * seen.wall and rest > WARM_START:
@@ -93,12 +100,18 @@ def where(seen: Measured, remaining: int | None, workers: int, *, warm: bool) ->
         return "serial", f"{rest:.2g} s are left, less than any start is worth"
     if seen.releases_gil:
         return "threads", f"tasks of {seen.cost:.2g} s release the GIL"
-    start = WARM_START if warm else COLD_START
+    start += PACKED * seen.packing
     if gain < start:
-        return "serial", f"{rest:.2g} s are left, less than a start of {start} s is worth"
+        return "serial", f"{rest:.2g} s are left, less than a start of {start:.2g} s is worth"
     moving = seen.moved * MOVING + HANDLING
     if moving > seen.cost * (1 - 1 / workers):
         return "serial", f"moving {seen.moved} bytes a task costs more than it saves"
     if not seen.sendable:
         return "serial", "something cannot be sent to another process"
     return "processes", f"{rest:.2g} s are left, in tasks of {seen.cost:.2g} s"
+
+
+def forgone(seen: Measured, workers: int) -> float:
+    """Return the seconds that a call which stayed serial lost for want of workers that wait."""
+    choice, _ = where(seen, seen.tasks, workers)
+    return seen.wall * (1 - 1 / workers) - WARM_START if choice == "processes" else 0.0

@@ -1,4 +1,4 @@
-"""How objects cross a process border: pickles, and the pipe that carries them.
+"""How objects cross a process border: pickles, the pipe that carries them, and shared memory.
 
 Responsible for turning objects into bytes and back, for naming the part that refuses, and for
 sending whole messages over a file descriptor.  Refuses to know what the messages mean.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import io
+import mmap
 import os
 import pickle
 import sys
@@ -15,32 +16,54 @@ from types import FunctionType, MethodType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 PROTOCOL = 5  # the first with out-of-band buffers (PEP 574); every Python we run on has it
 
+APART = 2**20
+"""Bytes from which on a buffer may be shared: below, copying it is cheaper than to map it."""
+
+ALIGNED = 64  # bytes: what vector instructions like, and a line of the cache
+BLOCK = 2**16  # bytes to compare at once: they stay in the cache
+
 loads = pickle.loads
 
 
-def dumps(obj: object) -> bytes:
+def dumps(obj: object, apart: list[memoryview] | None = None) -> bytes:
     """Return *obj* as a pickle that a fresh interpreter can load.
 
     The C pickler is many times faster, but refuses lambdas and local classes, and refers by name
     to what `__main__` defines, which no worker has: both go to cloudpickle.
+
+    Large buffers, those of arrays say, are put into *apart*, if it is given, and not copied.
     """
+    keep = None if apart is None else functools.partial(_keep, apart)
     cloudpickle = sys.modules.get("cloudpickle")
     if cloudpickle is None or not cloudpickle.list_registry_pickle_by_value():
         try:
-            data = pickle.dumps(obj, PROTOCOL)
+            data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
         except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
             pass
         else:
             if b"__main__" not in data:
                 return data
+        if apart is not None:
+            apart.clear()
     buffer = io.BytesIO()
-    _cloud_pickler()(buffer, protocol=PROTOCOL).dump(obj)
+    _cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep).dump(obj)
     return buffer.getvalue()
+
+
+def _keep(apart: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
+    """Put a large *buffer* into *apart*; return whether it stays in the pickle instead."""
+    try:
+        view = buffer.raw()
+    except BufferError:  # its bytes are not in one piece
+        return True
+    if view.nbytes >= APART:
+        apart.append(view)
+    return view.nbytes < APART
 
 
 @functools.cache
@@ -142,6 +165,51 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", getattr(obj, name)) for name in names if hasattr(obj, name))
 
 
+class Region:
+    """Buffers in a file of memory without a name, which it owns: any process may map it."""
+
+    __slots__ = ("__weakref__", "fd", "name", "sizes")
+
+    def __init__(self, buffers: Sequence[memoryview]) -> None:
+        """Copy *buffers*; raise OSError, or AttributeError, if there is no such memory here."""
+        self.name = os.urandom(16)
+        self.sizes = [len(buffer) for buffer in buffers]
+        self.fd = os.memfd_create("parmap-region")
+        for begin, buffer in zip(_begins(self.sizes), buffers, strict=True):
+            done = 0
+            while done < len(buffer):
+                done += os.pwrite(self.fd, buffer[done:], begin + done)
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
+
+    def holds(self, buffers: Sequence[memoryview]) -> bool:
+        """Tell whether these are *buffers*, byte for byte."""
+        with mmap.mmap(self.fd, 0, prot=mmap.PROT_READ) as memory, memoryview(memory) as whole:
+            return self.sizes == [len(buffer) for buffer in buffers] and all(
+                # of two memoryviews each item would be compared; a bytearray compares memory
+                bytearray(whole[begin + i : begin + min(i + BLOCK, len(buffer))])
+                == buffer[i : i + BLOCK]
+                for begin, buffer in zip(_begins(self.sizes), buffers, strict=True)
+                for i in range(0, len(buffer), BLOCK)
+            )
+
+
+def open_region(fd: int, sizes: Sequence[int]) -> list[memoryview]:
+    """Map the buffers of a region, for reading, and for writing to copies of its pages."""
+    whole = memoryview(mmap.mmap(fd, 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE))
+    os.close(fd)
+    begins = _begins(sizes)
+    return [whole[begin : begin + size] for begin, size in zip(begins, sizes, strict=True)]
+
+
+def _begins(sizes: Sequence[int]) -> list[int]:
+    """Return where in a region buffers of these *sizes* begin."""
+    room = [-(-size // ALIGNED) * ALIGNED for size in sizes]
+    return [sum(room[:n]) for n in range(len(room))]
+
+
 class Channel:
     """Whole messages over a connected socket's file descriptor, which it owns.
 
@@ -152,7 +220,26 @@ class Channel:
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
+        os.set_blocking(fd, True)  # whatever `socket.setdefaulttimeout` made of it
         self.fd = fd
+
+    def send_fd(self, fd: int) -> None:
+        """Give the other end a file descriptor that is the same as *fd*."""
+        import socket
+
+        with socket.socket(fileno=os.dup(self.fd)) as line:
+            line.settimeout(None)
+            socket.send_fds(line, [b"!"], [fd])
+
+    def receive_fd(self) -> int:
+        """Return the file descriptor that the other end sends next."""
+        import socket
+
+        with socket.socket(fileno=os.dup(self.fd)) as line:
+            _, fds, _, _ = socket.recv_fds(line, 1, 1)
+        if not fds:
+            raise EOFError
+        return fds[0]
 
     def send(self, data: bytes) -> None:
         """Send *data* as one message; raise OSError if the other end is gone."""

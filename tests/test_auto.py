@@ -12,7 +12,7 @@ from parmap import ExecutorUnavailable, auto, pmap
 from parmap.auto import Auto
 from parmap.chunking import Sizes
 from parmap.events import Call, Report, Unsendable
-from parmap.policy import COLD_START, LOOKS, Measured, where
+from parmap.policy import COLD_START, LOOKS, WARM_START, Measured, forgone, where
 from parmap.scheduler import Run
 from parmap.source import Source
 
@@ -49,15 +49,17 @@ def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
 )
 def test_the_choice_is_what_ends_the_call_first(measured, remaining, workers, warm, choice):
     """The place is chosen by what is left, what a start costs, what is moved, what the tasks do."""
-    assert where(measured, remaining, workers, warm=warm)[0] == choice
+    start = WARM_START if warm else COLD_START
+
+    assert where(measured, remaining, workers, start)[0] == choice
 
 
 def test_an_endless_input_costs_at_most_twice_the_best():
     """Without a known end, workers are started once as much was spent as a start costs."""
     spent = COLD_START * 2.1
 
-    assert where(seen(spent / 10), None, 2, warm=False)[0] == "processes"
-    assert where(seen(spent / 20), None, 2, warm=False)[0] == "serial"
+    assert where(seen(spent / 10), None, 2, COLD_START)[0] == "processes"
+    assert where(seen(spent / 20), None, 2, COLD_START)[0] == "serial"
 
 
 def test_what_was_learnt_gives_way_to_what_is_seen(slow):
@@ -76,6 +78,7 @@ def test_what_was_learnt_gives_way_to_what_is_seen(slow):
 def _forget(monkeypatch):
     """Let every test meet its functions for the first time."""
     monkeypatch.setattr(auto, "_known", {})
+    monkeypatch.setattr(auto, "_forgone", 0.0)
 
 
 @pytest.fixture
@@ -271,6 +274,35 @@ def test_without_workers_the_call_is_serial_with_one_warning(slow):
     with pytest.warns(RuntimeWarning, match="parmap runs serially: no processes here") as caught:
         assert results(world, range(40)) == [str(n) for n in range(40)]
     assert len(caught) == 1
+
+
+def test_many_small_calls_get_workers(slow):
+    """What small calls lose for want of workers adds up, until it is worth a start."""
+    slow["wall"] = slow["cpu"] = 0.01
+    gain = forgone(seen(0.01, tasks=8), 2)
+    enough = int((COLD_START - gain) / gain) + 1
+    worlds = [World(str) for _ in range(enough + 2)]
+
+    for world in worlds:
+        assert results(world, range(8)) == [str(n) for n in range(8)]
+    chosen = [world.asked for world in worlds]
+
+    assert chosen[:enough] == [[]] * enough
+    assert ["processes"] in chosen[enough:]
+
+
+def test_a_function_too_large_to_send_stays(slow):
+    """Where pickling the function took longer than workers would save, the caller does the rest."""
+
+    class Heavy(Pool):
+        packing = 1000.0
+
+    world = World(str, Heavy)
+
+    assert results(world, range(40)) == [str(n) for n in range(40)]
+    assert world.asked == ["processes"]
+    assert world.pools[0].log == []
+    assert world.pools[0].closed == 1
 
 
 def test_the_choice_is_logged(slow, caplog):

@@ -250,7 +250,7 @@ class Lanes:
         """Raise PicklingError if the function cannot be sent; start nothing yet."""
         self.workers = workers
         self.window = workers
-        self._packed = Packed(call)
+        self._packed = Packed(call, shared=True)
         self._budget = budget
         self._place = _place(workers)
         self._free: list[Lane] = []
@@ -260,9 +260,14 @@ class Lanes:
         self._stillborn = 0
 
     @property
+    def packing(self) -> float:
+        """Seconds it took to pickle the function."""
+        return self._packed.seconds
+
+    @property
     def ready(self) -> bool:
-        """Whether one of the workers is there, or was."""
-        return any(lane.ready for lane in self._lanes.values())
+        """Whether workers are there: all of those wanted, or one of those that were started."""
+        return len(_idle) >= self.workers or any(lane.ready for lane in self._lanes.values())
 
     def submit(self, chunk: Chunk) -> None:
         lane = self._free.pop() if self._free else self._hire()
@@ -270,6 +275,7 @@ class Lanes:
             self._return(chunk, "there is no worker for it")
             return
         place = None if lane.user is self else self._place
+        region = None if lane.known.get(self._packed.digest) else self._packed.region
         try:
             parcel = self._packed.parcel(chunk, self._budget, lane.known, place)
         except pickle.PicklingError as error:
@@ -278,6 +284,8 @@ class Lanes:
         lane.user = self
         try:
             lane.channel.send(parcel)
+            if region is not None:
+                lane.channel.send_fd(region.fd)
         except OSError:  # it died while it was idle
             self._return(chunk, self._bury(lane))
         else:
