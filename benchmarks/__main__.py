@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     from .workloads import Workload
 
 RESULTS = Path(__file__).parent / "results"
-LIMIT, SWEEP_LIMIT = (20, 15), (10, 5)
+LIMIT, SWEEP_LIMIT = (20, 15), (5, 3)
 """Time limits of a process: so many seconds, and so many times as long as the loop's process."""
+
+BEATEN = 3.0
+"""What took so many times as long as the best in the first round is not measured again."""
 
 
 class Setting(NamedTuple):
@@ -62,6 +65,7 @@ class Bench:
         self._walls: dict[str, float] = {}  # of the loop's process, by workload
         self._digests: dict[str, str] = {}
         self._failed: set[tuple[str, Setting]] = set()
+        self._first: dict[tuple[str, Setting], float] = {}  # seconds in the first round
         self._measured = 0
         self.data: dict[str, Any] = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
@@ -110,7 +114,7 @@ class Bench:
 
     def _measure(self, workload: Workload, setting: Setting, number: int) -> float:
         """Measure in round *number* (0: the sweep); return the seconds, infinite if it failed."""
-        if number and (workload.name, setting) in self._failed:
+        if number and ((workload.name, setting) in self._failed or self._beaten(workload, setting)):
             return math.inf
         n = workload.number(quick=self._quick)
         spec = {
@@ -137,12 +141,21 @@ class Bench:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(json.dumps(self.data, indent=1), "utf-8")
         self._measured += 1
+        if number == 1:
+            self._first[workload.name, setting] = answer.get("seconds", math.inf)
         shown = answer.get("error") or f"{answer['seconds']:.4g} s"
         chunk = f" [{setting.chunk}]" if setting.chunk else ""
         phase = f"round {number}" if number else "sweep"
         who = f"{workload.name:14} {setting.contender.name}{chunk}"
         say(f"{self._measured:5} {phase} {who}: {shown}")
         return answer.get("seconds", math.inf)
+
+    def _beaten(self, workload: Workload, setting: Setting) -> bool:
+        """Tell whether *setting* was far from the best of the first round."""
+        if setting is self._loop or setting.contender.name == OURS:
+            return False
+        times = {s: t for (name, s), t in self._first.items() if name == workload.name}
+        return times.get(setting, 0.0) > BEATEN * min(times.values(), default=math.inf)
 
     def _limit(self, workload: Workload, number: int) -> float:
         if self._timeout:
@@ -188,7 +201,7 @@ def _chunks(workload: Workload, cores: int) -> list[int]:
     if workload.kind == "import":
         return []
     n = workload.each or workload.size
-    sizes = {max(1, n // (cores * parts)) for parts in (2, 8, 32)}
+    sizes = {max(1, n // (cores * parts)) for parts in (2, 16)}
     if n <= 20_000:
         sizes.add(1)
     return sorted(sizes)

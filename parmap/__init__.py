@@ -7,7 +7,7 @@ The house, from the roof down; a module imports only from below its own floor:
     plan      plan; auto, the executor that plans again while it runs
     rooms     options, chunking, policy, source, progress, executors/*
     tools     tasks, worker, transport
-    ground    events, outcome, machine       (standard library only)
+    ground    events, errors, outcome, machine       (standard library only)
 
 Importing this package is light: what is heavy is imported where it is used.
 """
@@ -15,6 +15,7 @@ Importing this package is light: what is heavy is imported where it is used.
 from __future__ import annotations
 
 from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
+from .errors import ExecutorUnavailable, WorkerCrashed
 from .options import parallel_config
 
 TYPE_CHECKING = False
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .decorator import parallel as parallel
-    from .outcome import ExecutorUnavailable as ExecutorUnavailable
     from .outcome import Failure as Failure
-    from .outcome import WorkerCrashed as WorkerCrashed
 
 __version__ = "0.1.0"
 
@@ -53,10 +52,10 @@ def __getattr__(name: str) -> Any:
     """Import the names whose modules cost milliseconds (typing, dataclasses) when first used."""
     if name == "parallel":
         from .decorator import parallel as found
-    elif name in ("ExecutorUnavailable", "Failure", "WorkerCrashed"):
+    elif name == "Failure":
         from . import outcome
 
-        found = getattr(outcome, name)
+        found = outcome.Failure
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found

@@ -16,9 +16,9 @@ from typing import (
     overload,
 )
 
-from .outcome import ExecutorUnavailable as ExecutorUnavailable
+from .errors import ExecutorUnavailable as ExecutorUnavailable
+from .errors import WorkerCrashed as WorkerCrashed
 from .outcome import Failure as Failure
-from .outcome import WorkerCrashed as WorkerCrashed
 
 # fmt: off
 # A table of overloads: the columns are read downwards.

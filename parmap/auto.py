@@ -24,6 +24,7 @@ from threading import Lock, Thread
 from time import perf_counter, sleep
 
 from .chunking import target
+from .errors import ExecutorUnavailable
 from .events import Loss, Report, Unsendable
 from .policy import COLD_START, WARM_START, Measured, forgone, where
 from .tasks import run_here
@@ -228,8 +229,6 @@ class Auto:
         log("%s: %s", choice, why)
         from pickle import PicklingError
 
-        from .outcome import ExecutorUnavailable
-
         try:
             self._pool = self._make(choice)
         except PicklingError:
@@ -270,8 +269,6 @@ class Auto:
 
     def _collect(self, block: bool) -> list[Report]:
         """Return the reports of the pool."""
-        from .outcome import ExecutorUnavailable
-
         assert self._pool is not None
         try:
             reports = self._pool.wait(block)

@@ -10,6 +10,7 @@ import sys
 
 from .auto import Auto
 from .chunking import budget
+from .errors import ExecutorUnavailable
 from .executors.serial import Serial
 from .machine import usable_cpus
 from .tasks import nested
@@ -55,11 +56,11 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
 
         return Futures(call, budget(workers), workers)
     if name == "processes":
-        return _lanes(call, workers)
+        return _lanes(call, workers, source)
 
     def make(where: Where) -> Executor:
         if where == "processes":
-            return _processes(call, workers)
+            return _processes(call, workers, source)
         from .executors.threads import Threads
 
         waiting = min(32, usable_cpus() + 4) if options["workers"] is None else workers
@@ -67,7 +68,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
 
     if options["on_error"] != "raise" or options["retries"] or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
-        return _processes_or_threads(call, workers)
+        return _processes_or_threads(call, workers, source)
     return Auto(call, source, workers, make)
 
 
@@ -78,32 +79,31 @@ def count(workers: int | None, default: int) -> int:
     return int(workers) if workers > 0 else max(1, usable_cpus() + 1 + int(workers))
 
 
-def _lanes(call: Call, workers: int) -> Executor:
+def _lanes(call: Call, workers: int, source: Source) -> Executor:
     if os.name == "nt":
-        from .outcome import ExecutorUnavailable
-
         raise ExecutorUnavailable(
             "executor='processes' needs a POSIX system; executor='futures' runs on Windows too"
         )
     from .executors.lanes import Lanes
 
-    return Lanes(call, workers, budget(workers))
+    known = source.remaining
+    return Lanes(call, workers, budget(workers), 0 if known is None else min(known, workers))
 
 
-def _processes(call: Call, workers: int) -> Executor:
+def _processes(call: Call, workers: int, source: Source) -> Executor:
     """Return what stands for processes where nobody asked for an executor by name."""
     if os.name != "nt":
-        return _lanes(call, workers)
+        return _lanes(call, workers, source)
     from .executors.futures import Futures
 
     return Futures(call, budget(workers), workers)
 
 
-def _processes_or_threads(call: Call, workers: int) -> Executor:
+def _processes_or_threads(call: Call, workers: int, source: Source) -> Executor:
     from pickle import PicklingError
 
     try:
-        return _processes(call, workers)
+        return _processes(call, workers, source)
     except PicklingError:
         from .executors.threads import Threads
 

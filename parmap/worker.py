@@ -23,6 +23,7 @@ from functools import partial
 from time import perf_counter
 from weakref import WeakValueDictionary
 
+from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
 from .tasks import catch, nested, new_note, run_chunk
 from .transport import Channel, Region, dumps, loads, open_region, refusal
@@ -73,16 +74,14 @@ class Packed:
 
     def __init__(self, call: Call, *, shared: bool = False) -> None:
         self.shape = call.shape
-        self.region: Region | None = None
         measured = "cloudpickle" in sys.modules  # else its import would count
         began = perf_counter()
-        buffers: list[memoryview] | None = [] if shared else None
+        buffers: list[memoryview] = []
         try:
             # In one pickle, so that functions of `__main__` share their globals: what the
             # initializer sets there, the function finds.
-            self.call = dumps(call, buffers)
-            if buffers:
-                self._share(call, buffers)
+            self.call = dumps(call, buffers if shared else None)
+            self.region = self._share(call, buffers) if buffers else None
         except Exception as error:
             name = "initializer" if _pickles(call.fn) else "fn"
             raise pickle.PicklingError(refusal(getattr(call, name), name, error)) from error
@@ -91,17 +90,18 @@ class Packed:
         initializer = call.initializer
         self.initializer = None if initializer is None else _digest(dumps(initializer))
 
-    def _share(self, call: Call, buffers: list[memoryview]) -> None:
+    def _share(self, call: Call, buffers: list[memoryview]) -> Region | None:
         """Find *buffers* in the region of an earlier call, or put them into a new one."""
         skeleton = _digest(self.call)
         known = _regions.get(skeleton)
         if known is not None and known.holds(buffers):
-            self.region = known
-            return
+            return known
         try:
-            self.region = _regions[skeleton] = Region(buffers)
+            region = _regions[skeleton] = Region(buffers)
         except (AttributeError, OSError):
             self.call = dumps(call)
+            return None
+        return region
 
     def parcel(
         self,
@@ -175,8 +175,6 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
     """
     kind, *rest = loads(answer)
     if kind == "refused":
-        from .outcome import RemoteTraceback
-
         error, where, text = rest
         error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
         raise error from RemoteTraceback(text)

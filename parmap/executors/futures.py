@@ -10,8 +10,8 @@ from __future__ import annotations
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from queue import SimpleQueue
 
+from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
-from ..outcome import ExecutorUnavailable, WorkerCrashed
 from .border import ByReference, ByValue
 from .start import fresh_interpreters, ignore_interrupt, kill
 

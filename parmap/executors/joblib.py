@@ -11,8 +11,8 @@ from threading import get_ident
 from time import monotonic
 from weakref import WeakKeyDictionary
 
+from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
-from ..outcome import ExecutorUnavailable, WorkerCrashed
 from .border import ByReference, ByValue
 
 TYPE_CHECKING = False

@@ -31,6 +31,7 @@ import subprocess
 import sys
 from time import monotonic
 
+from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report, Unsendable
 from ..machine import usable_cpus
 from ..tasks import IDLE, RUNNING, STOP
@@ -214,8 +215,6 @@ def warm(workers: int) -> None:
             if not lane.ready and lane.readable(10.0):
                 lane.ready = lane.channel.receive() == READY
     except (OSError, EOFError) as error:
-        from ..outcome import ExecutorUnavailable
-
         raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
     finally:
         _idle.extend(lanes)
@@ -246,11 +245,10 @@ def _forget() -> None:
 class Lanes:
     """The lanes of one call."""
 
-    def __init__(self, call: Call, workers: int, budget: float) -> None:
-        """Raise PicklingError if the function cannot be sent; start nothing yet."""
+    def __init__(self, call: Call, workers: int, budget: float, at_once: int = 0) -> None:
+        """Start *at_once* workers; raise PicklingError if the function cannot be sent."""
         self.workers = workers
         self.window = workers
-        self._packed = Packed(call, shared=True)
         self._budget = budget
         self._place = _place(workers)
         self._free: list[Lane] = []
@@ -258,6 +256,13 @@ class Lanes:
         self._poll = select.poll()
         self._news: list[Report] = []
         self._stillborn = 0
+        try:
+            while len(self._free) < at_once and (lane := self._hire()):
+                self._free.append(lane)
+            self._packed = Packed(call, shared=True)  # while they boot
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def packing(self) -> float:
@@ -329,8 +334,6 @@ class Lanes:
         self._free.clear()
 
     def _hire(self) -> Lane | None:
-        from ..outcome import ExecutorUnavailable
-
         try:
             lane = _lease(self._place)
         except OSError as error:
@@ -347,8 +350,6 @@ class Lanes:
         return lane
 
     def _return(self, chunk: Chunk, why: str) -> None:
-        from ..outcome import WorkerCrashed
-
         self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "again")))
 
     def _hear(self, lane: Lane, *, died: bool) -> None:
@@ -372,8 +373,6 @@ class Lanes:
 
     def _mourn(self, lane: Lane) -> None:
         """Report what a dead lane was doing."""
-        from ..outcome import WorkerCrashed
-
         chunk, running, seconds = lane.chunk, lane.note[RUNNING], monotonic() - lane.since
         ending = self._bury(lane)
         if chunk is None:
@@ -399,8 +398,6 @@ class Lanes:
         if not lane.ready:
             self._stillborn += 1
             if self._stillborn >= STILLBORN:
-                from ..outcome import ExecutorUnavailable
-
                 raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
         return ending
 

@@ -15,8 +15,8 @@ from multiprocessing.pool import ThreadPool
 from socket import socketpair
 from threading import Thread
 
+from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
-from ..outcome import ExecutorUnavailable, WorkerCrashed
 from .border import ByReference, ByValue
 from .start import fresh_interpreters, ignore_interrupt, kill
 

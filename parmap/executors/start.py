@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..outcome import ExecutorUnavailable
+from ..errors import ExecutorUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,33 @@
+"""The exceptions of parmap, by what one can do about them.
+
+::
+
+    RuntimeError
+     +-- WorkerCrashed         a task took its worker process down: look at that task
+     +-- ExecutorUnavailable   tasks cannot run there on this machine: choose another executor
+
+What a task itself raises keeps its own type.  Standard library only, and light to import.
+"""
+
+from __future__ import annotations
+
+
+class WorkerCrashed(RuntimeError):
+    """A worker process died while it ran a task; the message says how, as far as it is known."""
+
+    __module__ = "parmap"
+
+
+class ExecutorUnavailable(RuntimeError):
+    """The executor asked for cannot run tasks here; the message says why and what to do."""
+
+    __module__ = "parmap"
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception raised in another process, as text: the cause it is given."""
+
+    __module__ = "parmap"
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0]}"""'
