@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
-from itertools import chain
 from time import monotonic
 
 from .chunking import Sizes
@@ -288,9 +287,21 @@ def _collect(started: _Started) -> list[Any]:
             _raise(ended_by)
         finally:
             del ended_by  # see `_raise`
-    if len(parts) == 1:
-        return parts[0]  # not copied
-    return list(chain.from_iterable(parts[start] for start in sorted(parts)))
+    return _joined(parts)
+
+
+def _joined(parts: dict[int, list[Any]]) -> list[Any]:
+    """Return one list of all *parts*, in order; the largest is not copied."""
+    largest = max(parts, key=lambda start: len(parts[start]), default=0)
+    results = parts.pop(largest, [])
+    before: list[Any] = []
+    for start in sorted(parts):
+        if start < largest:
+            before += parts.pop(start)
+        else:
+            results += parts.pop(start)
+    results[:0] = before
+    return results
 
 
 def _gather(started: _Started, parts: dict[int, list[Any]]) -> Failure | Exception | None:

@@ -23,10 +23,10 @@ from collections import deque
 from threading import Lock, Thread
 from time import perf_counter, sleep
 
-from .chunking import target
+from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
 from .events import Loss, Report, Unsendable
-from .policy import COLD_START, WARM_START, Measured, forgone, where
+from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, waits, where
 from .tasks import run_here
 
 TYPE_CHECKING = False
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     from .policy import Where
     from .source import Source
 
-LONG = 0.03
-"""Seconds after which a task is long: then workers are started beside it.  That costs a start for
-nothing if it was the last; not doing it costs the others as long as it goes on."""
+LONG = 0.01
+"""Seconds beyond the end of its time after which a chunk has met a long task: then workers are
+started beside it.  That costs a start for nothing if it was the last task; not doing it costs the
+others as long as it goes on."""
 
 HASTE = 0.0002
 """Seconds of switch interval while the companion starts workers."""
@@ -109,12 +110,13 @@ class Auto:
         self._away = False  # the pool is there: the caller only schedules
         self._settled = workers < 2  # nothing is left to choose
         self._lock = Lock()
+        self._budget = target(1)  # seconds until the caller chooses again
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._sample: tuple[object, object] | None = None  # an input and its result
         self._seen = Measured()
         known = recall(call.fn)
         self.known = None if known is None else (known.tasks, known.cost)
-        self._wants_companion = known is None
+        self._wants_companion = True
         if known is not None:
             self._begin(known)
 
@@ -158,12 +160,10 @@ class Auto:
 
         Its tasks may be of another size; and waiting is believed when seen, for noise looks alike.
         """
-        if not self._settled:
+        self._wants_companion = waits(known) and not known.releases_gil
+        if not (self._settled or self._wants_companion):
             self._seen = known
-            if self._ask(self._source.remaining)[0] == "threads":
-                self._wants_companion = True
-            else:
-                self._decide()
+            self._decide()
         self._seen = Measured()
         for name in ("looks", "free", "moved", "packing", "sendable"):
             setattr(self._seen, name, getattr(known, name))
@@ -175,7 +175,7 @@ class Auto:
             Thread(target=self._look, name="parmap-companion", daemon=True).start()
         self._since = perf_counter()
         try:
-            return run_here(self._call, chunk, target(1) if self._pool is None else BOOTING)
+            return run_here(self._call, chunk, self._budget if self._pool is None else BOOTING)
         finally:
             with self._lock:
                 self._since = 0.0
@@ -194,22 +194,22 @@ class Auto:
             remaining += sum(map(len, self._held)) + handed_back
             if not remaining:
                 return
-        choice, why = self._ask(remaining)
+        start = _start_cost()
+        choice, why = where(self._seen, remaining, self._available, start)
         if choice == "processes" and not self._seen.moved and self._sample is not None:
             self._try_sending()
-            choice, why = self._ask(remaining)
+            choice, why = where(self._seen, remaining, self._available, start)
         if choice != "serial":
             self._start(choice, why)
-            if self._pool is not None and self._ask(remaining)[0] == "serial":
+            again, _ = where(self._seen, remaining, self._available, start)
+            if self._pool is not None and again == "serial":
                 self._pool.close()  # the function is large: that is known only now
                 self._pool, self._settled = None, True
             self._share()
         elif not self._seen.sendable:
             self._settled = True
-
-    def _ask(self, remaining: int | None) -> tuple[Where, str]:
-        start = WARM_START if _warm() else max(WARM_START, COLD_START - _forgone)
-        return where(self._seen, remaining, self._available, start)
+        if remaining is not None and self._seen.wall >= SEEN:
+            self._budget = max(target(1), min(ALONE, 2 * left(self._seen, remaining)))
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
@@ -304,7 +304,7 @@ class Auto:
             if since and since < before:
                 self._seen.looks += 1
                 self._seen.free += late < LATE
-                if before - since > LONG:
+                if before - since > self._budget + LONG:
                     with self._lock:
                         if self._since == since and self._pool is None and self._held:
                             self._help()
@@ -318,15 +318,17 @@ class Auto:
         # times (imports, files, a process): at the usual 5 ms that would take half a second.
         sys.setswitchinterval(HASTE)
         try:
-            self._start(choice, f"a task takes more than {LONG} s")
+            self._start(choice, f"a task takes more than {self._budget + LONG:.2g} s")
             self._share()
         finally:
             sys.setswitchinterval(interval)
 
 
-def _warm() -> bool:
+def _start_cost() -> float:
+    """Return the seconds that a start of worker processes would cost now."""
     lanes = sys.modules.get("parmap.executors.lanes")
-    return lanes is not None and lanes.idle() > 0
+    warm = lanes is not None and lanes.idle() > 0
+    return WARM_START if warm else max(WARM_START, COLD_START - _forgone)
 
 
 def log(text: str, *args: object) -> None:

@@ -17,6 +17,9 @@ DISPATCH = 100e-6
 """Seconds for which a chunk may occupy the caller's thread: 50 us as measured, 50 us in reserve.
 A worker must not run dry while the caller serves the others: with many, chunks are longer."""
 
+ALONE = 0.5
+"""Seconds of work in a chunk where nothing runs beside it, that could wait for it to end."""
+
 GROWTH = 16
 """A chunk is at most so many times larger than the largest completed: the first few tasks may be
 untypical, and what is sent and handed back was pickled for nothing."""
@@ -63,7 +66,8 @@ class Sizes:
             return self._fixed
         if self.cost is None:
             return 1
-        size = min(ceil(target(workers) / max(self.cost, 1e-9)), GROWTH * self._largest)
+        seconds = ALONE if workers == 1 and remaining is not None else target(workers)
+        size = min(ceil(seconds / max(self.cost, 1e-9)), GROWTH * self._largest)
         if remaining is not None and workers > 1:
             size = min(size, ceil(remaining / (2 * workers)))  # towards the end, smaller pieces
         return max(1, size)

@@ -9,7 +9,7 @@ import os
 import sys
 
 from .auto import Auto
-from .chunking import budget
+from .chunking import ALONE, budget
 from .errors import ExecutorUnavailable
 from .executors.serial import Serial
 from .machine import usable_cpus
@@ -32,11 +32,11 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     """
     name, workers = options["executor"], options["workers"]
     if nested.get() and not asked:
-        return Serial(call, budget(1))
+        return Serial(call, ALONE)
     if not isinstance(name, str):
         return _borrowed(call, name)
     if name == "serial":
-        return Serial(call, budget(1))
+        return Serial(call, ALONE)
     if name == "threads":
         from .executors.threads import Threads
 

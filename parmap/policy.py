@@ -26,6 +26,9 @@ HANDLING = 0.5e-6
 """Seconds a task costs in a chunk besides itself, however small it is: to pickle and unpickle its
 input and its result, and to be looked after one by one."""
 
+SEEN = 0.001
+"""Seconds of tasks to measure before anything is chosen: the first few are often untypical."""
+
 PACKED = 2.0
 """How often the time to pickle a function is spent: it is also sent to the workers, and loaded."""
 
@@ -84,6 +87,11 @@ def left(seen: Measured, remaining: int | None) -> float:
     return seen.wall if remaining is None else remaining * seen.cost
 
 
+def waits(seen: Measured) -> bool:
+    """Tell whether the tasks mostly wait."""
+    return seen.cpu < WAITING * seen.wall
+
+
 def where(
     seen: Measured, remaining: int | None, workers: int, start: float = WARM_START
 ) -> tuple[Where, str]:
@@ -93,7 +101,9 @@ def where(
     have worker processes, in seconds.
     """
     rest = left(seen, remaining)
-    if seen.cpu < WAITING * seen.wall and rest > WARM_START:
+    if seen.wall < SEEN:
+        return "serial", f"{seen.wall:.2g} s of tasks are too few to tell"
+    if waits(seen) and rest > WARM_START:
         return "threads", f"tasks of {seen.cost:.2g} s mostly wait"
     gain = rest * (1 - 1 / workers)
     if gain < WARM_START:

@@ -11,8 +11,43 @@ from itertools import count, islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
+
+
+class Window:
+    """A part of a list or a tuple that is copied only when it is sent."""
+
+    __slots__ = ("_begin", "_end", "_whole")
+
+    def __init__(self, whole: Sequence[Any], begin: int, end: int) -> None:
+        self._whole = whole
+        self._begin = begin
+        self._end = min(end, len(whole))
+
+    def __len__(self) -> int:
+        return max(0, self._end - self._begin)
+
+    def __iter__(self) -> Iterator[Any]:
+        items: Any = iter(self._whole)
+        items.__setstate__(self._begin)  # goes there at once; `islice` would step
+        return items if self._end == len(self._whole) else islice(items, len(self))
+
+    def __getitem__(self, position: Any) -> Any:
+        if not isinstance(position, slice):
+            return self._whole[self._begin + position]
+        begin, end, _ = position.indices(len(self))
+        return Window(self._whole, self._begin + begin, self._begin + end)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        items = self._whole[self._begin : self._end]
+        if len(items) < len(self):
+            raise RuntimeError("the input became shorter during the call")
+        return _whole, (items,)
+
+
+def _whole(items: Any) -> Any:
+    return items
 
 
 class Source:
@@ -36,8 +71,7 @@ class Source:
         self.drawn = 0
         self.error: Exception | None = None
         self.total = _shortest(iterables)
-        # These are sliced: no item of them is touched here, and a slice of a range or an array is
-        # sent as such.
+        # No item of these is touched here; a slice of a range or an array is sent as such.
         plain = len(iterables) == 1 and check is None
         self._whole: Any = first if plain and type(first) in _sliceable() else None
         self._items = iter(first) if len(iterables) == 1 else zip(*iterables, strict=False)
@@ -53,7 +87,11 @@ class Source:
         """Return the next *n* items, fewer at the end, none after it or after an error."""
         items: Sequence[Any]
         if self._whole is not None:
-            items = self._whole[self.drawn : self.drawn + n]
+            end = self.drawn + n
+            if type(self._whole) in (list, tuple):
+                items = Window(self._whole, self.drawn, end)  # type: ignore[assignment]
+            else:
+                items = self._whole[self.drawn : end]
         elif self.error is not None:
             items = ()
         else:

@@ -32,7 +32,7 @@ RUNNING = 0  # index of the task that runs, IDLE between chunks
 STOP = 1  # set to 1 by the watcher: end after the task that runs
 IDLE = -1
 
-BLOCK = 0.0005  # seconds: the most that tasks without a look at the clock should take
+BLOCK = 0.0005  # seconds that tasks without a look at the clock should take
 
 nested: ContextVar[bool] = ContextVar("parmap.nested", default=False)
 """True inside a task that runs in a worker: calls made there run serially."""
@@ -81,7 +81,8 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
     while now < deadline and (done := len(values)) < size:
         before, end = now, min(done + block, size)
         try:
-            values.extend(islice(results, end - done))  # what came before an error is kept
+            # what came before an error is kept
+            values.extend(results if end == size else islice(results, end - done))
             if len(values) < end:  # to `extend`, this is the end; the original is lost
                 raise StopIteration
         except BaseException as error:
@@ -90,8 +91,7 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
             caught[len(values)] = catch(error, "error", perf_counter() - before)
             values.append(None)
         now = perf_counter()
-        if now - before < BLOCK:
-            block *= 4
+        block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
     return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
 
 
