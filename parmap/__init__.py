@@ -6,7 +6,7 @@ The house, from the roof down; a module imports only from below its own floor:
     engine    scheduler
     plan      plan; auto, the executor that plans again while it runs
     rooms     options, chunking, policy, source, progress, executors/*
-    tools     tasks, worker, transport
+    tools     tasks, worker, transport, note, lifeline
     ground    events, errors, outcome, machine       (standard library only)
 
 Importing this package is light: what is heavy is imported where it is used.
@@ -15,7 +15,7 @@ Importing this package is light: what is heavy is imported where it is used.
 from __future__ import annotations
 
 from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
-from .errors import ExecutorUnavailable, WorkerCrashed
+from .errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from .options import parallel_config
 
 TYPE_CHECKING = False
@@ -30,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ExecutorUnavailable",
     "Failure",
+    "TaskTimeout",
     "WorkerCrashed",
     "delayed",
     "parallel",

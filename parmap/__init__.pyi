@@ -17,6 +17,7 @@ from typing import (
 )
 
 from .errors import ExecutorUnavailable as ExecutorUnavailable
+from .errors import TaskTimeout as TaskTimeout
 from .errors import WorkerCrashed as WorkerCrashed
 from .outcome import Failure as Failure
 
@@ -38,8 +39,10 @@ class Options(TypedDict, total=False):
     workers: int | None
     chunksize: int | Literal["auto"]
     retries: int
+    timeout: float | None
     progress: bool | str | dict[str, Any] | type
     initializer: Fn[[], object] | None
+    max_tasks_per_worker: int | None
 
 class Raises(Options, total=False):
     on_error: Literal["raise"]

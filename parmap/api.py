@@ -16,7 +16,7 @@ from .chunking import Sizes
 from .events import Call
 from .machine import usable_cpus
 from .options import check, resolve
-from .plan import choose, count
+from .plan import careful, choose, count
 from .scheduler import Run
 from .source import Source
 
@@ -58,24 +58,33 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         on_error: `"raise"`: the first failure in time is raised here, the rest cancelled.
             `"return"`: a `Failure` stands in the task's place.  A function: what it returns for
             the `Failure` does.
-        retries: further attempts for a task that fails, or whose worker dies.
+        retries: further attempts for a task that fails, takes longer than *timeout*, or whose
+            worker dies.
+        timeout: seconds that a task may take, from its start; None: any.  A task that takes longer
+            is killed with its worker and fails with TaskTimeout; no other is touched.  The
+            unpickling of its input and the pickling of its result have as long again.  The loading
+            of the function and the initializer have no limit.  Only in worker processes of parmap:
+            with `"auto"` it makes all tasks run there.
         progress: True, a label, a dict of tqdm arguments or a tqdm class: show a bar on stderr.
         initializer: called once in each worker before its first task; what it raises, the call
             raises.  Bind arguments with `functools.partial`.
+        max_tasks_per_worker: a worker process is replaced after so many tasks, which helps against
+            tasks that leave memory behind.  Only in worker processes of parmap, like *timeout*.
 
     Returns:
         A list with one result for each task, in the order of the input.
 
     Raises:
         TypeError: *fn* is not callable, an argument not iterable, or an option unknown.
-        ValueError: an option is out of range.
+        ValueError: an option is out of range, or one that the executor cannot honour.
         ExecutorUnavailable: the executor cannot run here.
         pickle.PicklingError: *fn* cannot be sent to another process, and the executor needs it.
         Exception: what the first failing task raised, under `on_error="raise"`, with the worker's
             traceback as its cause and a note naming the task; or what an iterable raised.
 
-    With *executor* other than `"auto"`, `"serial"` and `"threads"`, tasks that were in a chunk with
-    one that killed its worker may run twice.
+    A task that kills its worker fails with WorkerCrashed.  What else its worker had done in the
+    last 5 ms and not sent yet runs again.  With `"multiprocessing"`, `"futures"` and `"joblib"`
+    everything that was under way in other workers does, too.
 
     Example:
         >>> from parmap import pmap
@@ -266,7 +275,12 @@ def _start(
             executor.close()
             raise
     size = options["chunksize"]
-    sizes = Sizes(None if size == "auto" else int(size), getattr(executor, "known", None))
+    sizes = Sizes(
+        None if size == "auto" else int(size),
+        getattr(executor, "known", None),
+        careful=careful(options),
+        most=options["max_tasks_per_worker"],
+    )
     run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else ())
     return _Started(run, options["on_error"], bar)
 

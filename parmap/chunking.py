@@ -17,6 +17,10 @@ DISPATCH = 100e-6
 """Seconds for which a chunk may occupy the caller's thread: 50 us as measured, 50 us in reserve.
 A worker must not run dry while the caller serves the others: with many, chunks are longer."""
 
+CAREFUL = 0.005
+"""Seconds of work in a chunk of a call that is asked to contain failures.  What a worker has done
+and not sent yet when it dies, runs again: that are tasks of less than this."""
+
 ALONE = 0.5
 """Seconds of work in a chunk where nothing runs beside it, that could wait for it to end."""
 
@@ -28,28 +32,37 @@ SHARE = 0.5
 """Weight of the newest chunk in the running estimate of the cost of a task."""
 
 
-def target(workers: int) -> float:
+def target(workers: int, *, careful: bool = False) -> float:
     """Return the seconds of work in a chunk for one of *workers* workers."""
-    return max(TARGET, 1.5 * DISPATCH * workers)
+    return max(CAREFUL if careful else TARGET, 1.5 * DISPATCH * workers)
 
 
-def budget(workers: int) -> float:
+def budget(workers: int, *, careful: bool = False) -> float:
     """Return the seconds after which a worker hands back the rest of a chunk.
 
     More makes a wrong guess dearer, and a crash too, which costs the results that were not sent
     yet; less splits chunks for noise.
     """
-    return 2 * target(workers)
+    return target(workers, careful=careful) * (1 if careful else 2)
 
 
 class Sizes:
-    """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None.
+    """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None; at *most*.
 
     *known* is how many tasks were measured earlier and what one of them took, in seconds.
     """
 
-    def __init__(self, fixed: int | None = None, known: tuple[int, float] | None = None) -> None:
+    def __init__(
+        self,
+        fixed: int | None = None,
+        known: tuple[int, float] | None = None,
+        *,
+        careful: bool = False,
+        most: int | None = None,
+    ) -> None:
         self._fixed = fixed
+        self._careful = careful
+        self._most = most
         self._largest = known[0] if known else 0
         self.cost = known[1] if known else None  # seconds a task, estimated
 
@@ -62,11 +75,16 @@ class Sizes:
 
     def next(self, remaining: int | None, workers: int) -> int:
         """Return the size of the next chunk when *remaining* tasks (None: unknown) are left."""
+        size = self._size(remaining, workers)
+        return size if self._most is None else min(size, self._most)
+
+    def _size(self, remaining: int | None, workers: int) -> int:
         if self._fixed is not None:
             return self._fixed
         if self.cost is None:
             return 1
-        seconds = ALONE if workers == 1 and remaining is not None else target(workers)
+        alone = workers == 1 and remaining is not None and not self._careful
+        seconds = ALONE if alone else target(workers, careful=self._careful)
         size = min(ceil(seconds / max(self.cost, 1e-9)), GROWTH * self._largest)
         if remaining is not None and workers > 1:
             size = min(size, ceil(remaining / (2 * workers)))  # towards the end, smaller pieces

@@ -5,6 +5,8 @@
     RuntimeError
      +-- WorkerCrashed         a task took its worker process down: look at that task
      +-- ExecutorUnavailable   tasks cannot run there on this machine: choose another executor
+    TimeoutError
+     +-- TaskTimeout           a task took longer than `timeout`, and was killed
 
 What a task itself raises keeps its own type.  Standard library only, and light to import.
 """
@@ -13,7 +15,17 @@ from __future__ import annotations
 
 
 class WorkerCrashed(RuntimeError):
-    """A worker process died while it ran a task; the message says how, as far as it is known."""
+    """A worker process died while it ran a task; the message says how, and where the task stood.
+
+    The place is known when a signal like SIGSEGV or SIGABRT killed it, not after SIGKILL and
+    `os._exit`, which leave no time to say it.
+    """
+
+    __module__ = "parmap"
+
+
+class TaskTimeout(TimeoutError):
+    """A task took longer than `timeout` and was killed; the message says where it stood."""
 
     __module__ = "parmap"
 

@@ -107,7 +107,7 @@ class Loss:
     - `"over"`: it must not run again; every task of it has failed.
     """
 
-    __slots__ = ("error", "kind", "seconds", "suspect", "then", "worker")
+    __slots__ = ("error", "kind", "seconds", "suspect", "then", "traceback", "worker")
 
     def __init__(
         self,
@@ -117,6 +117,7 @@ class Loss:
         suspect: int | None = None,
         seconds: float = 0.0,
         worker: int = 0,
+        traceback: str = "",
     ) -> None:
         self.error = error
         self.kind = kind
@@ -124,6 +125,7 @@ class Loss:
         self.suspect = suspect
         self.seconds = seconds
         self.worker = worker
+        self.traceback = traceback
 
 
 class Report:

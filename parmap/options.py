@@ -23,9 +23,14 @@ DEFAULTS: dict[str, Any] = {
     "chunksize": "auto",
     "on_error": "raise",
     "retries": 0,
+    "timeout": None,
     "progress": False,
     "initializer": None,
+    "max_tasks_per_worker": None,
 }
+
+OWN_WORKERS = ("timeout", "max_tasks_per_worker")
+"""Options that only workers of our own can honour."""
 
 _process_wide: dict[str, Any] = {}
 _in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", default=None)
@@ -112,6 +117,22 @@ def _check_retries(value: object) -> None:
         raise ValueError(_wrong("retries", value, must))
 
 
+def _check_timeout(value: object) -> None:
+    must = "None or the seconds that a task may take, more than 0"
+    if value is None:
+        return
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(_wrong("timeout", value, must))
+    if not float(value) > 0:
+        raise ValueError(_wrong("timeout", value, must))
+
+
+def _check_max_tasks_per_worker(value: object) -> None:
+    must = "None or the number of tasks after which a worker is replaced, 1 or more"
+    if value is not None and _whole("max_tasks_per_worker", value, must) < 1:
+        raise ValueError(_wrong("max_tasks_per_worker", value, must))
+
+
 def _check_progress(value: object) -> None:
     if not isinstance(value, (bool, str, dict, type)):
         must = "True, False, a label, a dict of tqdm arguments, or a tqdm class"
@@ -130,12 +151,20 @@ _CHECKS: dict[str, Callable[[object], None]] = {
     "chunksize": _check_chunksize,
     "on_error": _check_on_error,
     "retries": _check_retries,
+    "timeout": _check_timeout,
     "progress": _check_progress,
     "initializer": _check_initializer,
+    "max_tasks_per_worker": _check_max_tasks_per_worker,
 }
 
 
 def _check_together(options: dict[str, Any]) -> None:
+    for name in OWN_WORKERS:
+        if options[name] is not None and options["executor"] not in ("auto", "processes"):
+            raise ValueError(
+                f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
+                f"be killed and replaced one by one; got executor={options['executor']!r}"
+            )
     if not isinstance(options["executor"], str) and options["workers"] is not None:
         raise ValueError(
             f"workers={options['workers']!r} cannot be given together with an executor instance, "

@@ -15,7 +15,7 @@ from .errors import RemoteTraceback
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Kind = Literal["error", "crash", "unpicklable"]
+Kind = Literal["error", "crash", "timeout", "unpicklable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,11 @@ class Failure:
         input: `repr` of the task's input, shortened to a few hundred characters.
         exception: what the task raised.  An exception that cannot be pickled arrives from another
             process rebuilt from its class, its `args` and what can be pickled of its attributes.
-        traceback: the traceback at the place where the task ran, as text.
-        kind: `"error"` (it raised), `"crash"` (its worker process died) or `"unpicklable"` (its
-            input or its result cannot be sent between processes).
+        traceback: the traceback at the place where the task ran, as text; after a crash or a
+            timeout where it stood, most recent call first, "" where that is not known.
+        kind: `"error"` (it raised), `"crash"` (its worker process died), `"timeout"` (it took
+            longer than `timeout`) or `"unpicklable"` (its input or its result cannot be sent
+            between processes).
         attempts: how many times the task was started, 1 without `retries`.
         seconds: duration of the last attempt, 0.0 where it is not known.
         worker: process id of the last attempt, 0 where it is not known.
@@ -73,7 +75,7 @@ class Failure:
         note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
-        if error.__traceback__ is None and self.traceback:
+        if error.__traceback__ is None and self.kind == "error":
             error.__cause__ = RemoteTraceback(self.traceback)
         try:
             raise error

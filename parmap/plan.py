@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 from .auto import Auto
 from .chunking import ALONE, budget
 from .errors import ExecutorUnavailable
 from .executors.serial import Serial
 from .machine import usable_cpus
+from .options import OWN_WORKERS
 from .tasks import nested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .events import Call, Executor
@@ -31,45 +34,56 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     fit it, PicklingError if the function cannot be sent to it.
     """
     name, workers = options["executor"], options["workers"]
+    own = [option for option in OWN_WORKERS if options[option] is not None]
     if nested.get() and not asked:
+        if own:  # one task at a time, as in the worker itself, but in a worker that can be killed
+            return _lanes(call, 1, source, options)
         return Serial(call, ALONE)
+    time = partial(budget, careful=careful(options))
     if not isinstance(name, str):
-        return _borrowed(call, name)
+        return _borrowed(call, name, time)
     if name == "serial":
         return Serial(call, ALONE)
     if name == "threads":
         from .executors.threads import Threads
 
         workers = count(workers, min(32, usable_cpus() + 4))
-        return Threads(call, workers, budget(workers))
+        return Threads(call, workers, time(workers))
     if name == "joblib":
         from .executors.joblib import Joblib, parallel
 
-        return Joblib(call, budget, parallel(workers), borrowed=False)
+        return Joblib(call, time, parallel(workers), borrowed=False)
     workers = count(workers, usable_cpus())
     if name == "multiprocessing":
         from .executors.pool import Pool
 
-        return Pool(call, budget(workers), workers)
+        return Pool(call, time(workers), workers)
     if name == "futures":
         from .executors.futures import Futures
 
-        return Futures(call, budget(workers), workers)
-    if name == "processes":
-        return _lanes(call, workers, source)
+        return Futures(call, time(workers), workers)
+    if name == "processes" or own:
+        return _lanes(call, workers, source, options)
 
     def make(where: Where) -> Executor:
         if where == "processes":
-            return _processes(call, workers, source)
+            return _processes(call, workers, source, options)
         from .executors.threads import Threads
 
         waiting = min(32, usable_cpus() + 4) if options["workers"] is None else workers
         return Threads(call, waiting, budget(waiting))
 
-    if options["on_error"] != "raise" or options["retries"] or call.initializer is not None:
+    if careful(options) or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
-        return _processes_or_threads(call, workers, source)
+        return _processes_or_threads(call, workers, source, options)
     return Auto(call, source, workers, make)
+
+
+def careful(options: dict[str, Any]) -> bool:
+    """Tell whether a call is asked to contain failures."""
+    return (
+        options["on_error"] != "raise" or options["retries"] > 0 or options["timeout"] is not None
+    )
 
 
 def count(workers: int | None, default: int) -> int:
@@ -79,7 +93,7 @@ def count(workers: int | None, default: int) -> int:
     return int(workers) if workers > 0 else max(1, usable_cpus() + 1 + int(workers))
 
 
-def _lanes(call: Call, workers: int, source: Source) -> Executor:
+def _lanes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
             "executor='processes' needs a POSIX system; executor='futures' runs on Windows too"
@@ -87,30 +101,39 @@ def _lanes(call: Call, workers: int, source: Source) -> Executor:
     from .executors.lanes import Lanes
 
     known = source.remaining
-    return Lanes(call, workers, budget(workers), 0 if known is None else min(known, workers))
+    return Lanes(
+        call,
+        workers,
+        budget(workers, careful=careful(options)),
+        timeout=options["timeout"],
+        most=options["max_tasks_per_worker"],
+        at_once=0 if known is None else min(known, workers),
+    )
 
 
-def _processes(call: Call, workers: int, source: Source) -> Executor:
+def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
     """Return what stands for processes where nobody asked for an executor by name."""
     if os.name != "nt":
-        return _lanes(call, workers, source)
+        return _lanes(call, workers, source, options)
     from .executors.futures import Futures
 
-    return Futures(call, budget(workers), workers)
+    return Futures(call, budget(workers, careful=careful(options)), workers)
 
 
-def _processes_or_threads(call: Call, workers: int, source: Source) -> Executor:
+def _processes_or_threads(
+    call: Call, workers: int, source: Source, options: dict[str, Any]
+) -> Executor:
     from pickle import PicklingError
 
     try:
-        return _processes(call, workers, source)
+        return _processes(call, workers, source, options)
     except PicklingError:
         from .executors.threads import Threads
 
-        return Threads(call, workers, budget(workers))
+        return Threads(call, workers, budget(workers, careful=careful(options)))
 
 
-def _borrowed(call: Call, instance: Any) -> Executor:
+def _borrowed(call: Call, instance: Any, time: Callable[[int], float]) -> Executor:
     """Return the adapter for an executor of the caller's, looked up only where it can come from."""
     # An instance of a class implies that its module was imported: nothing is imported to look.
     if (futures := sys.modules.get("concurrent.futures")) and isinstance(
@@ -119,15 +142,15 @@ def _borrowed(call: Call, instance: Any) -> Executor:
         from .executors.futures import Futures
 
         workers = _its_workers(instance)
-        return Futures(call, budget(workers), workers, instance)
+        return Futures(call, time(workers), workers, instance)
     if (pool := sys.modules.get("multiprocessing.pool")) and isinstance(instance, pool.Pool):
         from .executors.pool import Pool
 
-        return Pool(call, budget(instance._processes), instance._processes, instance)
+        return Pool(call, time(instance._processes), instance._processes, instance)
     if (joblib := sys.modules.get("joblib")) and isinstance(instance, joblib.Parallel):
         from .executors.joblib import Joblib
 
-        return Joblib(call, budget, instance, borrowed=True)
+        return Joblib(call, time, instance, borrowed=True)
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
         f"multiprocessing.pool.Pool or joblib.Parallel, got {instance!r}"

@@ -187,7 +187,7 @@ class Run:
             return
         from .outcome import Caught
 
-        caught = Caught(loss.error, str(loss.error), loss.kind, loss.seconds, loss.worker)
+        caught = Caught(loss.error, loss.traceback, loss.kind, loss.seconds, loss.worker)
         failures = {position: _failure(chunk, position, caught) for position in range(len(chunk))}
         self._ready.append(Batch(chunk.start, [None] * len(chunk), failures))
 

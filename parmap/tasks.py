@@ -12,35 +12,18 @@ from itertools import islice
 from time import perf_counter, thread_time
 
 from .events import Report
+from .note import MOVING, RUNNING, SINCE, STOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
     from .events import Call, Chunk
+    from .note import Note
     from .outcome import Caught, Kind
-
-    class Note(Protocol):
-        """Two integers that the place where tasks run shares with whoever watches it."""
-
-        def __getitem__(self, field: int, /) -> int: ...
-        def __setitem__(self, field: int, value: int, /) -> None: ...
-
-
-# The fields of a note.
-RUNNING = 0  # index of the task that runs, IDLE between chunks
-STOP = 1  # set to 1 by the watcher: end after the task that runs
-IDLE = -1
 
 BLOCK = 0.0005  # seconds that tasks without a look at the clock should take
 
 nested: ContextVar[bool] = ContextVar("parmap.nested", default=False)
 """True inside a task that runs in a worker: calls made there run serially."""
-
-
-def new_note() -> Note:
-    """Return a note for a loop that runs in the same process as its watcher."""
-    return [IDLE, 0]
 
 
 def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
@@ -52,6 +35,7 @@ def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
     began = now = perf_counter()
     deadline = began + budget
     for index in range(chunk.start, chunk.start + len(chunk.items)):
+        note[SINCE] = now
         note[RUNNING] = index
         try:
             keep(step())
@@ -63,7 +47,8 @@ def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
         now = perf_counter()
         if now >= deadline or note[STOP]:
             break
-    note[RUNNING] = IDLE
+    note[SINCE] = now
+    note[RUNNING] = MOVING
     return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
 
 

@@ -14,7 +14,6 @@ a page of memory shared with it, which task it was.
 from __future__ import annotations
 
 import io
-import mmap
 import os
 import pickle
 import signal
@@ -25,7 +24,9 @@ from weakref import WeakValueDictionary
 
 from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
-from .tasks import catch, nested, new_note, run_chunk
+from .lifeline import hold
+from .note import IDLE, MOVING, RUNNING, SINCE, Page, new_note, speak
+from .tasks import catch, nested, run_chunk
 from .transport import Channel, Region, dumps, loads, open_region, refusal
 
 TYPE_CHECKING = False
@@ -33,13 +34,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .note import Note
     from .outcome import Caught
-    from .tasks import Note
 
     Place = tuple[str, list[str], dict[str, str]]
 
 READY = b"ready"  # a worker's first message
-NOTE_BYTES = 16
+STALE = b"stale"  # its answer to a call that comes after modules it has imported were edited
 STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
 CACHED_CALLS = 8  # functions a worker keeps loaded: more cost memory, fewer are sent again
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
@@ -206,6 +207,8 @@ def perform(
     """
     (digest, packed, initializer, sizes), (start, items, budget), place = loads(parcel)
     buffers = open_region(receive_fd(), sizes) if sizes and receive_fd else []
+    if place is not None and _edited():
+        return STALE
     where = "the change of directory"
     try:
         if place is not None:
@@ -225,6 +228,8 @@ def perform(
     except BaseException as error:
         caught = catch(error, "error", 0.0)
         return dumps(("refused", _portable(caught).exception, where, caught.traceback))
+    note[SINCE] = perf_counter()
+    note[RUNNING] = MOVING
     try:
         chunk = Chunk(start, loads(items))
     except BaseException as error:
@@ -298,10 +303,11 @@ def _move(place: Place) -> None:
         os.environ.update(environment)
 
 
-def main(channel: int, page: int) -> None:
+def main(channel: int, page: int, parent: int, line: int) -> None:
     """Be a worker: answer the messages of *channel* until it ends.
 
-    *channel* is the descriptor of a socket, *page* that of the memory in which the note is kept.
+    *channel* is the descriptor of a socket, *page* that of the file of a `Page`; *parent* and
+    *line* are what the parent offers for `lifeline.hold`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us if need be
     for stream in (sys.stdout, sys.stderr):
@@ -314,19 +320,66 @@ def main(channel: int, page: int) -> None:
     except (AttributeError, OSError):  # not Linux, or forbidden
         pass
     nested.set(True)
-    note = open_note(page)
+    for fd in (channel, page):
+        os.set_inheritable(fd, False)
+    note = Page(page).note
+    speak(page)
+    hold(parent, line)
     pipe = Channel(channel)
     try:
         pipe.send(READY)
         while True:
-            pipe.send(perform(pipe.receive(), note, pipe.receive_fd))
-    except (EOFError, ConnectionError):
-        # The parent closed the channel, or is dead.  What the tasks left behind (threads that do
-        # not end, slow exit handlers) must not keep us: the alarm ends the process.
+            parcel = pipe.receive()
+            answer = perform(parcel, note, pipe.receive_fd)
+            _flush()
+            note[RUNNING] = IDLE
+            pipe.send(answer)
+            _watch_modules()
+    except (EOFError, OSError):
+        # The parent closed the channel, or is dead, or a task closed it.  What the tasks left
+        # behind (threads that do not end, slow exit handlers) must not keep us: the alarm ends us.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(2)
 
 
-def open_note(page: int) -> Note:
-    """Map the note that parent and worker share, two integers, from the file *page*."""
-    return memoryview(mmap.mmap(page, NOTE_BYTES)).cast("q")
+def _flush() -> None:
+    """Show what the tasks have printed, if they left us the streams to do so."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # there is none, or it is closed
+            pass
+
+
+_modules = 0  # how many were imported when they were last looked at
+_sources: dict[str, tuple[int, int]] = {}  # of the user's modules: when changed, how large
+
+
+def _watch_modules() -> None:
+    """Remember the files of the modules that were imported by the last tasks."""
+    global _modules
+    if len(sys.modules) == _modules:
+        return
+    _modules = len(sys.modules)
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if isinstance(path, str) and path not in _sources and not _installed(path):
+            _sources[path] = _stamp(path)
+
+
+def _edited() -> bool:
+    """Tell whether a module that was imported here has changed since."""
+    return any(_stamp(path) != stamp for path, stamp in _sources.items())
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
+
+
+def _installed(path: str) -> bool:
+    """Tell whether nobody edits *path* and expects a running program to notice."""
+    return path.startswith(os.path.dirname(os.__file__)) or "-packages" in path

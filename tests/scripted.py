@@ -1,7 +1,8 @@
 """The fake world: an executor that does what a script tells it, and nothing by itself."""
 
 from parmap.events import Call
-from parmap.tasks import new_note, run_chunk
+from parmap.note import new_note
+from parmap.tasks import run_chunk
 
 
 class Scripted:

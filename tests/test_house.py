@@ -28,7 +28,7 @@ FLOORS = {
     "auto": {"auto"},
     "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
-    "tools": {"tasks", "worker", "transport"},
+    "tools": {"tasks", "worker", "transport", "note", "lifeline"},
     "ground": {"events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}
@@ -37,6 +37,7 @@ ORDER = list(FLOORS)
 PUBLIC = [
     "ExecutorUnavailable",
     "Failure",
+    "TaskTimeout",
     "WorkerCrashed",
     "delayed",
     "parallel",

@@ -11,7 +11,8 @@ from contextvars import copy_context
 from threading import get_ident
 
 from ..events import Unsendable
-from ..tasks import STOP, nested, new_note, run_chunk
+from ..note import STOP, new_note
+from ..tasks import nested, run_chunk
 from ..worker import Packed, perform_in_pool, unpack
 
 TYPE_CHECKING = False

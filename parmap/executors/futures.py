@@ -12,8 +12,9 @@ from queue import SimpleQueue
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
+from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import fresh_interpreters, ignore_interrupt, kill
+from .start import fresh_interpreters, kill, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,5 +105,8 @@ def _process_pool(workers: int) -> Executor:
     from concurrent.futures import ProcessPoolExecutor
 
     return ProcessPoolExecutor(
-        workers, mp_context=fresh_interpreters("futures"), initializer=ignore_interrupt
+        workers,
+        mp_context=fresh_interpreters("futures"),
+        initializer=prepare,
+        initargs=offer(),
     )

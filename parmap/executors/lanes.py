@@ -8,8 +8,9 @@
 
 Guaranteed:
 
-- the caller knows which chunk each worker has, and from the note which task of it: blame is exact,
+- the caller knows which chunk each worker has, and from its page which task of it: blame is exact,
   and what happens to one worker touches no other;
+- a task that takes longer than the timeout is killed, with its worker, whatever it is doing;
 - a lane serves one call at a time; between calls it waits, warm, in `_idle`;
 - every lane is in exactly one place, leased by one `Lanes` or in `_idle`, and whoever takes it out
   of there for good ends it: `Lane.end` closes the descriptors and reaps the process;
@@ -29,24 +30,25 @@ import select
 import socket
 import subprocess
 import sys
-from time import monotonic
+from time import monotonic, perf_counter, sleep
 
-from ..errors import ExecutorUnavailable, WorkerCrashed
+from ..errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from ..events import Loss, Report, Unsendable
+from ..lifeline import offer
 from ..machine import usable_cpus
-from ..tasks import IDLE, RUNNING, STOP
+from ..note import IDLE, RUNNING, SINCE, STOP, Page, asking, shared_file
 from ..transport import Channel
-from ..worker import NOTE_BYTES, READY, Packed, Recent, here, open_note, unpack
+from ..worker import READY, STALE, Packed, Recent, here, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO
-
     from ..events import Call, Chunk
+    from ..outcome import Kind
     from ..worker import Place
 
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 PATIENCE = 1.0  # seconds a worker has to end by itself; then it is killed
+LAST_WORDS = 0.05  # seconds a worker that will be killed has to say where its task stands
 STILLBORN = 3  # workers in a row that die before their first message: then something is wrong
 
 # Libraries that start a thread for each core would start cores x workers of them.
@@ -60,7 +62,7 @@ THREAD_LIMITS = (
 )
 
 # With "-P" the current directory shadows nothing; the caller's path comes with the first parcel.
-_BOOT = "import sys; sys.path.append({root!r}); from parmap.worker import main; main({fd}, {page})"
+_BOOT = "import sys; sys.path.append({root!r}); from parmap.worker import main; main({})"
 
 
 class Lane:
@@ -70,24 +72,26 @@ class Lane:
         """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
         self.known = Recent()
         self.chunk: Chunk | None = None
-        self.since = 0.0  # when it got the chunk, on the monotonic clock
+        self.served = 0  # tasks, so far
         self.user: Lanes | None = None  # whom it told where it is
         self.ready = False
         self._pidfd = -1
         ours, theirs = socket.socketpair()
-        with ours, theirs, _shared_page() as page:
+        with ours, theirs, shared_file() as page:
+            numbers = theirs.fileno(), page.fileno(), *offer()
             root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
             self.process = subprocess.Popen(
                 [
                     sys.executable,
                     *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-                    *("-P", "-c", _BOOT.format(root=root, fd=theirs.fileno(), page=page.fileno())),
+                    *("-P", "-c", _BOOT.format(", ".join(map(str, numbers)), root=root)),
                 ],
-                pass_fds=(theirs.fileno(), page.fileno()),
+                pass_fds=numbers[:2],
                 stdin=subprocess.DEVNULL,
                 env=place[2],
             )
-            self.note = open_note(page.fileno())
+            self.page = Page(page.fileno())
+            self.note = self.page.note
             self.note[RUNNING] = IDLE
             self.channel = Channel(ours.detach())
         try:
@@ -102,6 +106,17 @@ class Lane:
     def readable(self, seconds: float) -> bool:
         """Wait up to *seconds* until there is a message to read, or the end of the channel."""
         return _poll([self.channel.fd], seconds) != []
+
+    def ask(self) -> str:
+        """Return where its task stands, if it can say so in time."""
+        words = ""
+        end = monotonic() + LAST_WORDS
+        self.process.send_signal(asking())
+        while monotonic() < end and (not words or words != self.page.words()):
+            words = self.page.words()
+            sleep(0.001)
+        self.page.clear()
+        return words
 
     def end(self, patience: float) -> int | None:
         """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
@@ -127,18 +142,6 @@ class Lane:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
-
-
-def _shared_page() -> IO[bytes]:
-    """Return a file without a name, for the memory that a worker and we share."""
-    if hasattr(os, "memfd_create"):
-        page: IO[bytes] = os.fdopen(os.memfd_create("parmap-note"), "w+b", buffering=0)
-    else:
-        from tempfile import TemporaryFile
-
-        page = TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
-    page.truncate(NOTE_BYTES)
-    return page
 
 
 def _place(workers: int) -> Place:
@@ -245,11 +248,25 @@ def _forget() -> None:
 class Lanes:
     """The lanes of one call."""
 
-    def __init__(self, call: Call, workers: int, budget: float, at_once: int = 0) -> None:
-        """Start *at_once* workers; raise PicklingError if the function cannot be sent."""
+    def __init__(
+        self,
+        call: Call,
+        workers: int,
+        budget: float,
+        *,
+        timeout: float | None = None,
+        most: int | None = None,
+        at_once: int = 0,
+    ) -> None:
+        """Start *at_once* workers; raise PicklingError if the function cannot be sent.
+
+        A task has *timeout* seconds, a worker does at *most* so many tasks.
+        """
         self.workers = workers
         self.window = workers
         self._budget = budget
+        self._timeout = timeout
+        self._most = most
         self._place = _place(workers)
         self._free: list[Lane] = []
         self._lanes: dict[int, Lane] = {}  # by each of their descriptors
@@ -275,7 +292,7 @@ class Lanes:
         return len(_idle) >= self.workers or any(lane.ready for lane in self._lanes.values())
 
     def submit(self, chunk: Chunk) -> None:
-        lane = self._free.pop() if self._free else self._hire()
+        lane = self._choose(len(chunk))
         if lane is None:
             self._return(chunk, "there is no worker for it")
             return
@@ -294,16 +311,19 @@ class Lanes:
         except OSError:  # it died while it was idle
             self._return(chunk, self._bury(lane))
         else:
-            lane.chunk, lane.since = chunk, monotonic()
+            lane.chunk = chunk
 
     def wait(self, block: bool) -> list[Report]:
         while not self._news and any(lane.chunk for lane in self._lanes.values()):
-            events = self._poll.poll(None if block else 0)
+            seconds = self._expire()
+            if self._news or not block:
+                seconds = 0.0
+            events = self._poll.poll(None if seconds is None else seconds * 1000)
             for fd, _ in events:
                 lane = self._lanes.get(fd)
                 if lane is not None:  # else dropped a moment ago
                     self._hear(lane, died=fd != lane.channel.fd)
-            if not events:
+            if not (events or block):
                 break
         news, self._news = self._news, []
         return news
@@ -333,6 +353,32 @@ class Lanes:
         self._lanes.clear()
         self._free.clear()
 
+    def _choose(self, tasks: int) -> Lane | None:
+        """Return a lane that may do so many *tasks* more; None if there cannot be one."""
+        while lane := self._free.pop() if self._free else self._hire():
+            if self._most is None or lane.served + tasks <= self._most:
+                break
+            self._bury(lane)
+        return lane
+
+    def _expire(self) -> float | None:
+        """Kill what has taken too long; return after how many seconds to look again, if ever."""
+        if self._timeout is None:
+            return None
+        now, wait = perf_counter(), self._timeout
+        for lane in {id(lane): lane for lane in self._lanes.values() if lane.chunk}.values():
+            if lane.note[RUNNING] == IDLE:
+                continue
+            left = lane.note[SINCE] + self._timeout - now
+            if left > 0:
+                wait = min(wait, left)
+                continue
+            words = lane.ask()
+            if not lane.readable(0):  # else it has made it meanwhile
+                lane.process.kill()
+                self._mourn(lane, "timeout", words)
+        return wait
+
     def _hire(self) -> Lane | None:
         try:
             lane = _lease(self._place)
@@ -360,41 +406,53 @@ class Lanes:
             except EOFError:
                 died = True
             else:
+                chunk = lane.chunk
                 if message == READY:
                     lane.ready = True
                     self._stillborn = 0
-                elif lane.chunk:
-                    chunk, lane.chunk = lane.chunk, None
+                elif message == STALE and chunk:
+                    self._bury(lane)
+                    self._return(chunk, "modules that the worker had imported were edited")
+                elif chunk:
+                    lane.chunk = None
+                    report = unpack(chunk, message)
+                    lane.served += len(report.values)
                     self._free.append(lane)
-                    self._news.append(unpack(chunk, message))
+                    self._news.append(report)
                 return
         if died:
-            self._mourn(lane)
+            self._mourn(lane, "crash", lane.page.words())
 
-    def _mourn(self, lane: Lane) -> None:
-        """Report what a dead lane was doing."""
-        chunk, running, seconds = lane.chunk, lane.note[RUNNING], monotonic() - lane.since
-        ending = self._bury(lane)
+    def _mourn(self, lane: Lane, kind: Kind, words: str) -> None:
+        """Report what a dead lane was doing; its last *words* say where."""
+        chunk, running, seconds = lane.chunk, lane.note[RUNNING], perf_counter() - lane.note[SINCE]
+        ending = self._bury(lane, GRACE)
         if chunk is None:
             return
         if not lane.ready:
             self._return(chunk, ending)
             return
-        suspect = None if running == IDLE else running
-        when = "before or after it ran the task" if suspect is None else "while it ran the task"
-        error = WorkerCrashed(f"{ending} {when}")
-        loss = Loss(error, "crash", "split", suspect, seconds, lane.process.pid)
+        suspect = int(running) if running >= 0 else None
+        at = f", at (most recent call first)\n{words}" if words else ""
+        error: Exception
+        if kind == "timeout":
+            doing = "the task" if suspect is not None else "the pickling of its input or result"
+            error = TaskTimeout(f"{doing} took longer than {self._timeout} s and was killed{at}")
+        else:
+            when = "before or after it ran the task" if suspect is None else "while it ran the task"
+            error = WorkerCrashed(f"{ending} {when}{at}")
+        loss = Loss(error, kind, "split", suspect, seconds, lane.process.pid, words)
         self._news.append(Report(chunk, [], loss=loss))
 
-    def _bury(self, lane: Lane) -> str:
-        """Take a dead lane out and say how it ended; give up if none survives its start."""
+    def _bury(self, lane: Lane, patience: float = PATIENCE) -> str:
+        """Take a lane out, end it, and say how it ended; give up if none survives its start."""
         for fd in lane.fds():
             self._poll.unregister(fd)
             del self._lanes[fd]
         if lane in self._free:
             self._free.remove(lane)
         _lent.discard(lane)
-        ending = _ending(lane, lane.end(PATIENCE))
+        ending = _ending(lane, lane.end(patience))
         if not lane.ready:
             self._stillborn += 1
             if self._stillborn >= STILLBORN:

@@ -17,8 +17,9 @@ from threading import Thread
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
+from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import fresh_interpreters, ignore_interrupt, kill
+from .start import fresh_interpreters, kill, prepare
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -155,4 +156,4 @@ class Pool:
 
 def _process_pool(workers: int) -> ProcessPool:
     context = fresh_interpreters("multiprocessing")
-    return context.Pool(workers, initializer=ignore_interrupt)  # type: ignore[no-any-return]
+    return context.Pool(workers, initializer=prepare, initargs=offer())  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ExecutorUnavailable
+from ..lifeline import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def fresh_interpreters(executor: str) -> Any:
     return multiprocessing.get_context("loky")
 
 
-def ignore_interrupt() -> None:
-    """Leave Ctrl-C to the parent: the initializer of every worker."""
+def prepare(parent: int, line: int) -> None:
+    """Leave Ctrl-C to the parent, and end with it: the initializer of every worker."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    hold(parent, line)
 
 
 def kill(process: Any) -> None:

@@ -1,0 +1,48 @@
+"""How a worker that is busy learns that its parent is gone.
+
+The parent keeps both ends of a pipe and writes nothing.  Each worker opens the reading end, and has
+the kernel kill it when there is news: the end of file, when the parent, in whatever way it ended,
+let go of the writing end.  That needs no thread and no handler, and reaches a task in C that holds
+the GIL.
+
+Assumed: Linux and its /proc.  Elsewhere a worker ends after the chunk it is at.  `PR_SET_PDEATHSIG`
+would fire when the *thread* ends that started the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_ends: list[int] = []  # of the pipe: for reading, for writing
+
+
+def offer() -> tuple[int, int]:
+    """Return what a worker needs for `hold`: our process id, and our end for reading."""
+    if not _ends:
+        _ends.extend(os.pipe())
+    return os.getpid(), _ends[0]
+
+
+def hold(pid: int, fd: int) -> None:
+    """Let this process be killed when process *pid* ends, if the system can do it."""
+    try:
+        import fcntl
+
+        line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(line, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(line, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    except (ImportError, AttributeError, OSError):
+        pass
+
+
+def _forget() -> None:
+    """In a forked child: an open end here would hide the parent's death."""
+    for end in _ends:
+        os.close(end)
+    _ends.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

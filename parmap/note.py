@@ -1,0 +1,89 @@
+"""The page of memory that a worker shares with its parent: what it is doing, and its last words.
+
+It survives the worker.  So the parent knows, whatever became of the worker, which task it was at
+and since when; and where in it, if the worker had the time to say so: faulthandler writes the
+Python stack there, when a signal kills the worker and when the parent asks by a signal.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Protocol
+
+    class Note(Protocol):
+        """Three numbers that the place where tasks run shares with whoever watches it."""
+
+        def __getitem__(self, field: int, /) -> float: ...
+        def __setitem__(self, field: int, value: float, /) -> None: ...
+
+
+# The fields of a note. SINCE is written before RUNNING: who reads them the other way round never
+# takes a task for older than it is.
+RUNNING = 0  # index of the task that runs, IDLE or MOVING
+STOP = 1  # set to 1 by the watcher: end after the task that runs
+SINCE = 2  # when that began, in seconds of `perf_counter`, which all processes share
+
+IDLE = -1.0  # it waits, or loads a function
+MOVING = -2.0  # it unpickles items or pickles results
+
+NOTE_BYTES = 24
+PAGE_BYTES = 16384
+
+
+def new_note() -> Note:
+    """Return a note for a loop that runs in the same process as its watcher."""
+    return [IDLE, 0.0, 0.0]
+
+
+def shared_file() -> IO[bytes]:
+    """Return a file without a name, for a `Page`."""
+    if hasattr(os, "memfd_create"):
+        file: IO[bytes] = os.fdopen(os.memfd_create("parmap-page"), "w+b", buffering=0)
+    else:
+        from tempfile import TemporaryFile
+
+        file = TemporaryFile(buffering=0)  # noqa: SIM115 - the caller closes it
+    file.truncate(PAGE_BYTES)
+    return file
+
+
+class Page:
+    """The page in the file *fd*: a *note*, and room for last words."""
+
+    def __init__(self, fd: int) -> None:
+        from mmap import mmap
+
+        self._memory = mmap(fd, PAGE_BYTES)
+        self.note: Note = memoryview(self._memory)[:NOTE_BYTES].cast("d")
+
+    def words(self) -> str:
+        """Return where the task stood, most recent call first; "" if the worker did not say."""
+        text = self._memory[NOTE_BYTES:].rstrip(b"\0").decode("utf-8", "replace")
+        ours = f'  File "{os.path.dirname(__file__)}{os.sep}'
+        lines = [line for line in text.splitlines() if line.startswith("  File ")]
+        # Below our own first frame there is nothing of the task's.
+        end = next((n for n, line in enumerate(lines) if line.startswith(ours)), len(lines))
+        return "\n".join(lines[:end])
+
+    def clear(self) -> None:
+        """Forget the last words: they were not the last."""
+        self._memory[NOTE_BYTES:] = bytes(PAGE_BYTES - NOTE_BYTES)
+
+
+def asking() -> int:
+    """Return the signal that asks a worker where it stands: one that nobody else uses."""
+    import signal
+
+    return signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
+
+
+def speak(fd: int) -> None:
+    """In the worker: have the stack written to the page in *fd* when it is killed, or asked."""
+    import faulthandler
+
+    os.lseek(fd, NOTE_BYTES, os.SEEK_SET)
+    faulthandler.enable(fd, all_threads=False)
+    faulthandler.register(asking(), fd, all_threads=False)
