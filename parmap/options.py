@@ -57,6 +57,7 @@ def check(options: dict[str, Any], door: str) -> None:
         if name not in _CHECKS:
             raise TypeError(_unknown(name, door))
         _CHECKS[name](value)
+    _check_together({**DEFAULTS, **options})
 
 
 def _unknown(name: str, door: str) -> str:
@@ -200,7 +201,6 @@ class parallel_config:  # noqa: N801 - named like joblib's, and used like a func
 
     def __init__(self, **options: Any) -> None:
         check(options, "parallel_config")
-        _check_together({**DEFAULTS, **options})
         self._options = options
         self._tokens: list[Token[dict[str, Any] | None]] = []
 

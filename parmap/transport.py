@@ -215,13 +215,19 @@ class Channel:
 
     `multiprocessing.connection` does the same, at 20 ms of import in every worker (measured:
     half of a worker's start).  A message is its length in 8 bytes, little-endian, and its bytes.
+
+    Attributes:
+        fd: the descriptor, -1 when it is closed.
+        whole: False if an exception, that of Ctrl-C say, came in the middle of a message: then
+            nothing more can be read or sent.
     """
 
-    __slots__ = ("fd",)
+    __slots__ = ("fd", "whole")
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, True)  # whatever `socket.setdefaulttimeout` made of it
         self.fd = fd
+        self.whole = True
 
     def send_fd(self, fd: int) -> None:
         """Give the other end a file descriptor that is the same as *fd*."""
@@ -243,6 +249,7 @@ class Channel:
 
     def send(self, data: bytes) -> None:
         """Send *data* as one message; raise OSError if the other end is gone."""
+        self.whole = False
         size = len(data).to_bytes(8, "little")
         sent = os.writev(self.fd, (size, data)) - 8
         while sent < 0:  # not even the length went out
@@ -250,11 +257,15 @@ class Channel:
         rest = memoryview(data)[sent:]
         while rest:
             rest = rest[os.write(self.fd, rest) :]
+        self.whole = True
 
     def receive(self) -> bytearray:
         """Return the next message; raise EOFError if the other end is gone."""
+        self.whole = False
         size = int.from_bytes(self._read(8), "little")
-        return self._read(size)
+        message = self._read(size)
+        self.whole = True
+        return message
 
     def _read(self, size: int) -> bytearray:
         data = bytearray(size)

@@ -62,9 +62,21 @@ BAD = [
     ({"excutor": "serial"}, TypeError, ["excutor", "executor"]),
     ({"Progress": True}, TypeError, ["Progress", "progress"]),
     ({"zzz": 1}, TypeError, ["zzz"]),
-    ({"timeout": 1}, TypeError, ["timeout"]),
+    ({"timeout": 0}, ValueError, ["timeout", "0", "seconds"]),
+    ({"timeout": -1.5}, ValueError, ["timeout", "-1.5", "seconds"]),
+    ({"timeout": float("nan")}, ValueError, ["timeout", "nan", "seconds"]),
+    ({"timeout": "1"}, TypeError, ["timeout", "'1'", "seconds"]),
+    ({"timeout": True}, TypeError, ["timeout", "True", "seconds"]),
+    ({"timeout": 1, "executor": "threads"}, ValueError, ["timeout", "'threads'", "'processes'"]),
+    ({"timeout": 1, "executor": Inline()}, ValueError, ["timeout", "Inline", "'processes'"]),
     ({"seed": 1}, TypeError, ["seed"]),
-    ({"max_tasks_per_worker": 1}, TypeError, ["max_tasks_per_worker"]),
+    ({"max_tasks_per_worker": 0}, ValueError, ["max_tasks_per_worker", "0", "number"]),
+    ({"max_tasks_per_worker": 1.5}, TypeError, ["max_tasks_per_worker", "1.5", "number"]),
+    (
+        {"max_tasks_per_worker": 1, "executor": "joblib"},
+        ValueError,
+        ["max_tasks_per_worker", "'joblib'", "'processes'"],
+    ),
     ({"workers": 2, "executor": Inline()}, ValueError, ["workers", "2", "Inline|instance"]),
 ]
 

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from parmap import pmap, shutdown
+from parmap import pmap, shutdown, warm
 from parmap.events import Call
-from parmap.transport import APART, Region, dumps, loads, open_region
+from parmap.transport import APART, Channel, Region, dumps, loads, open_region
 from parmap.worker import Packed
 
 needs_shared_memory = pytest.mark.skipif(
@@ -122,6 +122,23 @@ def test_without_shared_memory_the_function_is_copied(monkeypatch):
     monkeypatch.setattr("parmap.worker.Region", refuse)
 
     assert pmap(partial(np.take, table(5)), [3], executor="processes") == [8]
+
+
+def test_an_interrupt_in_the_middle_of_a_message_spoils_no_worker(monkeypatch):
+    """A worker that has got half a parcel when Ctrl-C comes is not lent to the next call."""
+
+    def interrupted(channel, data):
+        channel.whole = False
+        os.write(channel.fd, len(data).to_bytes(8, "little") + data[: len(data) // 2])
+        raise KeyboardInterrupt
+
+    warm(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(Channel, "send", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pmap(abs, [-1, -2], executor="processes")
+
+    assert pmap(abs, range(-9, 0), executor="processes") == [*range(9, 0, -1)]
 
 
 def test_a_default_timeout_of_sockets_changes_nothing():

@@ -304,14 +304,13 @@ class Lanes:
             self._free.append(lane)
             raise Unsendable(str(error)) from error
         lane.user = self
+        lane.chunk = chunk  # before it is sent: who is interrupted meanwhile must not lend it again
         try:
             lane.channel.send(parcel)
             if region is not None:
                 lane.channel.send_fd(region.fd)
         except OSError:  # it died while it was idle
             self._return(chunk, self._bury(lane))
-        else:
-            lane.chunk = chunk
 
     def wait(self, block: bool) -> list[Report]:
         while not self._news and any(lane.chunk for lane in self._lanes.values()):
@@ -338,7 +337,7 @@ class Lanes:
             if lane not in _lent:  # this process was forked from the one that lent it
                 continue
             try:
-                while lane.chunk and lane.readable(end - monotonic()):
+                while lane.chunk and lane.channel.whole and lane.readable(end - monotonic()):
                     if lane.channel.receive() != READY:
                         lane.chunk = None
             except EOFError:
