@@ -12,10 +12,11 @@ import atexit
 from collections.abc import Iterator
 from time import monotonic
 
+from .auto import brief
 from .chunking import Sizes
 from .events import Call
 from .machine import usable_cpus
-from .options import check, resolve
+from .options import DEFAULTS, check, resolve
 from .plan import careful, choose, count
 from .scheduler import Run
 from .source import Source
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from typing import Any, NoReturn, TypeVar
 
-    from .events import Batch
+    from .events import Batch, Report
     from .outcome import Failure
 
     R = TypeVar("R")
@@ -91,7 +92,7 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         >>> pmap(lambda x: x * x, range(5))
         [0, 1, 4, 9, 16]
     """
-    return _collect(_start("pmap", Call(fn, _shape(iterables)), iterables, options))
+    return _results("pmap", Call(fn, _shape(iterables)), iterables, options)
 
 
 def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **options: Any) -> list[R]:
@@ -107,7 +108,7 @@ def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **optio
         >>> pstarmap(pow, [(2, 3), (3, 2)])
         [8, 9]
     """
-    return _collect(_start("pstarmap", Call(fn, "args"), (iterable,), options))
+    return _results("pstarmap", Call(fn, "args"), (iterable,), options)
 
 
 def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
@@ -125,7 +126,7 @@ def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
         >>> pcall([delayed(pow)(2, 3), delayed(round)(2.567, ndigits=1)])
         [8, 2.6]
     """
-    return _collect(_start("pcall", Call(None, "task"), (tasks,), options))
+    return _results("pcall", Call(None, "task"), (tasks,), options)
 
 
 def pimap(
@@ -166,7 +167,8 @@ def pimap(
         >>> squares.close()
     """
     _check_buffersize(buffersize)
-    started = _start("pimap", Call(fn, _shape(iterables)), iterables, options)
+    call = Call(fn, _shape(iterables))
+    started = _start(call, *_checked("pimap", call, iterables, options), "executor" in options)
     return Stream(started, ordered=ordered, buffersize=buffersize)
 
 
@@ -254,17 +256,34 @@ class _Started:
                 self.bar.close()
 
 
-def _start(
+def _results(
     door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
-) -> _Started:
-    """Check everything that can be checked, and prepare the call; no task runs yet."""
+) -> list[Any]:
+    """Return the results of a call of *door*."""
+    source, options = _checked(door, call, iterables, given)
+    first = brief(call, source) if options is DEFAULTS else None
+    if first is not None and len(first.values) == source.total and not first.caught:
+        return first.values
+    return _collect(_start(call, source, options, "executor" in given, first))
+
+
+def _checked(
+    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
+) -> tuple[Source, dict[str, Any]]:
+    """Check everything that can be checked; return the input and all options."""
     options = resolve(given, door)
     if call.shape != "task":
         _check_callable(call.fn, door)
     _check_iterables(iterables, door)
     call.initializer = options["initializer"]
-    source = Source(iterables, _check_task if call.shape == "task" else None)
-    executor = choose(call, source, options, asked="executor" in given)
+    return Source(iterables, _check_task if call.shape == "task" else None), options
+
+
+def _start(
+    call: Call, source: Source, options: dict[str, Any], asked: bool, first: Report | None = None
+) -> _Started:
+    """Prepare a call, of which *first* was done already; *asked*: it named its executor."""
+    executor = choose(call, source, options, asked=asked)
     bar = None
     if options["progress"] is not False:
         from .progress import Bar
@@ -281,7 +300,7 @@ def _start(
         careful=careful(options),
         most=options["max_tasks_per_worker"],
     )
-    run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else ())
+    run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else (), first)
     return _Started(run, options["on_error"], bar)
 
 

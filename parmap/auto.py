@@ -25,7 +25,7 @@ from time import perf_counter, sleep
 
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
-from .events import Loss, Report, Unsendable
+from .events import Chunk, Loss, Report, Unsendable
 from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, waits, where
 from .tasks import run_here
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .events import Call, Chunk, Executor
+    from .events import Call, Executor
     from .policy import Where
     from .source import Source
 
@@ -67,8 +67,11 @@ against the next start: many small calls get workers once they have lost what th
 
 
 def recall(fn: Any) -> Measured | None:
-    """Return what was measured of *fn* before: of its code, for a lambda is a new one each time."""
-    return _known.get(_key(fn))
+    """Return what was measured of *fn* before: of its code, for a lambda is a new one each time.
+
+    Of tasks with a function each, which have none in common (None), nothing is known.
+    """
+    return None if fn is None else _known.get(_key(fn))
 
 
 def remember(fn: Any, seen: Measured) -> None:
@@ -77,6 +80,18 @@ def remember(fn: Any, seen: Measured) -> None:
     _known[_key(fn)] = seen
     if len(_known) > KNOWN:
         del _known[next(iter(_known))]
+
+
+def brief(call: Call, source: Source) -> Report | None:
+    """Run all of a call here and now, if an earlier one says that its tasks take no time.
+
+    Then nothing else needs to be thought of: a map of a few cheap items costs what the loop costs.
+    """
+    known = recall(call.fn)
+    total = source.total
+    if known is None or total is None or total * known.cost > WARM_START:
+        return None
+    return run_here(call, Chunk(0, source.take(total)), 2 * WARM_START)
 
 
 def _key(fn: Any) -> Any:
@@ -160,16 +175,13 @@ class Auto:
 
         Its tasks may be of another size; and waiting is believed when seen, for noise looks alike.
         """
-        self._wants_companion = waits(known) and not known.releases_gil
-        if not (self._settled or self._wants_companion):
+        if not self._settled and (known.releases_gil or not waits(known)):
             self._seen = known
             self._decide()
-        self._seen = Measured()
-        for name in ("looks", "free", "moved", "packing", "sendable"):
-            setattr(self._seen, name, getattr(known, name))
+        self._seen = known.again()
 
     def _run(self, chunk: Chunk) -> Report:
-        """Run *chunk* here, with the companion beside it while the function is not known."""
+        """Run *chunk* here, with the companion beside it while there is something to choose."""
         if self._wants_companion and not self._settled:
             self._wants_companion = False
             Thread(target=self._look, name="parmap-companion", daemon=True).start()

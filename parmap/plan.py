@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import partial
 
 from .auto import Auto
 from .chunking import ALONE, budget
@@ -19,7 +18,6 @@ from .tasks import nested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from .events import Call, Executor
@@ -39,29 +37,28 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
         if own:  # one task at a time, as in the worker itself, but in a worker that can be killed
             return _lanes(call, 1, source, options)
         return Serial(call, ALONE)
-    time = partial(budget, careful=careful(options))
     if not isinstance(name, str):
-        return _borrowed(call, name, time)
+        return _borrowed(call, name)
     if name == "serial":
         return Serial(call, ALONE)
     if name == "threads":
         from .executors.threads import Threads
 
         workers = count(workers, min(32, usable_cpus() + 4))
-        return Threads(call, workers, time(workers))
+        return Threads(call, workers, budget(workers))
     if name == "joblib":
         from .executors.joblib import Joblib, parallel
 
-        return Joblib(call, time, parallel(workers), borrowed=False)
+        return Joblib(call, budget, parallel(workers), borrowed=False)
     workers = count(workers, usable_cpus())
     if name == "multiprocessing":
         from .executors.pool import Pool
 
-        return Pool(call, time(workers), workers)
+        return Pool(call, budget(workers), workers)
     if name == "futures":
         from .executors.futures import Futures
 
-        return Futures(call, time(workers), workers)
+        return Futures(call, budget(workers), workers)
     if name == "processes" or own:
         return _lanes(call, workers, source, options)
 
@@ -80,10 +77,9 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
 
 
 def careful(options: dict[str, Any]) -> bool:
-    """Tell whether a call is asked to contain failures."""
-    return (
-        options["on_error"] != "raise" or options["retries"] > 0 or options["timeout"] is not None
-    )
+    """Tell whether a call is to contain failures, where they can be contained."""
+    asked = options["on_error"] != "raise" or options["retries"] or options["timeout"] is not None
+    return bool(asked) and options["executor"] in ("auto", "processes")
 
 
 def count(workers: int | None, default: int) -> int:
@@ -117,7 +113,7 @@ def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]
         return _lanes(call, workers, source, options)
     from .executors.futures import Futures
 
-    return Futures(call, budget(workers, careful=careful(options)), workers)
+    return Futures(call, budget(workers), workers)
 
 
 def _processes_or_threads(
@@ -130,10 +126,10 @@ def _processes_or_threads(
     except PicklingError:
         from .executors.threads import Threads
 
-        return Threads(call, workers, budget(workers, careful=careful(options)))
+        return Threads(call, workers, budget(workers))
 
 
-def _borrowed(call: Call, instance: Any, time: Callable[[int], float]) -> Executor:
+def _borrowed(call: Call, instance: Any) -> Executor:
     """Return the adapter for an executor of the caller's, looked up only where it can come from."""
     # An instance of a class implies that its module was imported: nothing is imported to look.
     if (futures := sys.modules.get("concurrent.futures")) and isinstance(
@@ -142,15 +138,15 @@ def _borrowed(call: Call, instance: Any, time: Callable[[int], float]) -> Execut
         from .executors.futures import Futures
 
         workers = _its_workers(instance)
-        return Futures(call, time(workers), workers, instance)
+        return Futures(call, budget(workers), workers, instance)
     if (pool := sys.modules.get("multiprocessing.pool")) and isinstance(instance, pool.Pool):
         from .executors.pool import Pool
 
-        return Pool(call, time(instance._processes), instance._processes, instance)
+        return Pool(call, budget(instance._processes), instance._processes, instance)
     if (joblib := sys.modules.get("joblib")) and isinstance(instance, joblib.Parallel):
         from .executors.joblib import Joblib
 
-        return Joblib(call, time, instance, borrowed=True)
+        return Joblib(call, budget, instance, borrowed=True)
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
         f"multiprocessing.pool.Pool or joblib.Parallel, got {instance!r}"

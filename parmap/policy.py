@@ -67,6 +67,13 @@ class Measured:
         self.packing = 0.0
         self.sendable = True
 
+    def again(self) -> Measured:
+        """Return what will hold for the next call, too: all but how long its tasks take."""
+        new = Measured()
+        new.looks, new.free, new.moved = self.looks, self.free, self.moved
+        new.packing, new.sendable = self.packing, self.sendable
+        return new
+
     @property
     def cost(self) -> float:
         """Seconds a task takes in the caller."""
@@ -102,12 +109,12 @@ def where(
     """
     rest = left(seen, remaining)
     if seen.wall < SEEN:
-        return "serial", f"{seen.wall:.2g} s of tasks are too few to tell"
+        return "serial", "too little was measured to tell"
     if waits(seen) and rest > WARM_START:
         return "threads", f"tasks of {seen.cost:.2g} s mostly wait"
     gain = rest * (1 - 1 / workers)
     if gain < WARM_START:
-        return "serial", f"{rest:.2g} s are left, less than any start is worth"
+        return "serial", "what is left is worth less than any start"
     if seen.releases_gil:
         return "threads", f"tasks of {seen.cost:.2g} s release the GIL"
     start += PACKED * seen.packing

@@ -41,7 +41,9 @@ class Run:
         sizes: Sizes,
         retries: int = 0,
         observers: Sequence[Callable[[Batch], None]] = (),
+        first: Report | None = None,
     ) -> None:
+        """Go on after *first*, the report on what was drawn from *source* before."""
         self._source = source
         self._executor = executor
         self._sizes = sizes
@@ -54,6 +56,9 @@ class Run:
         self._ready: list[Batch] = []
         self._dry = False  # the input has ended, or has raised
         self._closed = False
+        if first is not None:
+            self._out = 1
+            self._receive(first)
 
     def advance(self, limit: int | None = None, *, block: bool = True) -> list[Batch]:
         """Return the batches that have become ready, at least one unless the run has ended.

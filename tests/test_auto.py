@@ -8,7 +8,7 @@ import threading
 import pytest
 from scripted import Scripted
 
-from parmap import ExecutorUnavailable, auto, pmap
+from parmap import ExecutorUnavailable, auto, pcall, pmap
 from parmap.auto import Auto
 from parmap.chunking import Sizes
 from parmap.events import Call, Report, Unsendable
@@ -290,6 +290,42 @@ def test_many_small_calls_get_workers(slow):
     assert chosen[:enough] == [[]] * enough
     assert ["processes"] in chosen[enough:]
     assert worlds[chosen.index(["processes"])].pools[0].log
+
+
+def test_a_call_known_to_be_brief_is_the_loop(monkeypatch):
+    """A few cheap tasks of a known function run without an executor, also when one of them fails."""
+    assert pmap(int, ["1", "2", "3"]) == [1, 2, 3]
+    monkeypatch.setattr("parmap.api.choose", None)
+
+    assert pmap(int, ["4", "5"]) == [4, 5]
+    assert pmap(int, []) == []
+
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="invalid literal") as caught:
+        pmap(int, ["6", "x", "7"])
+    assert "task 1" in caught.value.__notes__[0]
+
+
+def test_a_brief_call_that_is_not_brief_goes_on_elsewhere():
+    """What a known function turns out not to do at once is left to whoever is chosen."""
+    begun = []
+
+    def task(seconds):
+        begun.append(threading.get_ident())
+        return threading.Event().wait(seconds)
+
+    pmap(task, [0.0, 0.0])
+    begun.clear()
+
+    assert pmap(task, [0.0, 0.05, 0.05, 0.05]) == [False] * 4
+    assert begun[0] == threading.get_ident()
+
+
+def test_tasks_of_many_functions_are_not_known(slow):
+    """What one list of calls has cost says nothing of another."""
+    pcall([(int, ("1",), {})] * 4)
+
+    assert auto.recall(None) is None
 
 
 def test_a_function_too_large_to_send_stays(slow):
