@@ -328,7 +328,7 @@ class Lanes:
         return news
 
     def close(self) -> None:
-        lanes = {id(lane): lane for lane in self._lanes.values()}.values()
+        lanes = set(self._lanes.values())
         busy = [lane for lane in lanes if lane.chunk]
         for lane in busy:
             lane.note[STOP] = 1
@@ -365,7 +365,7 @@ class Lanes:
         if self._timeout is None:
             return None
         now, wait = perf_counter(), self._timeout
-        for lane in {id(lane): lane for lane in self._lanes.values() if lane.chunk}.values():
+        for lane in {lane for lane in self._lanes.values() if lane.chunk}:
             if lane.note[RUNNING] == IDLE:
                 continue
             left = lane.note[SINCE] + self._timeout - now
@@ -387,7 +387,7 @@ class Lanes:
                     f"no worker process can be started: {error}; "
                     "executor='threads' and executor='serial' need none"
                 ) from error
-            self.workers = self.window = sum(1 for lane in self._lanes.values() if lane.chunk)
+            self.workers = self.window = len(set(self._lanes.values()))
             return None
         for fd in lane.fds():
             self._lanes[fd] = lane
