@@ -1,10 +1,13 @@
 """Worker processes of our own: how many there are, how long they live, and who has them."""
 
 import os
+import subprocess
 import time
 from collections import Counter
 
 import pytest
+import work
+from conftest import is_alive, needs_proc
 
 from parmap import ExecutorUnavailable, TaskTimeout, pmap, shutdown, warm
 from parmap.executors import lanes
@@ -130,3 +133,22 @@ def test_warm_workers_are_replaced_when_their_modules_are_edited(tmp_path, monke
     module.write_text("def answer(x):\n    return 'newer'\n")
 
     assert pmap(ask, [1, 2], executor="processes", workers=1) == ["newer"] * 2
+
+
+@needs_proc
+@pytest.mark.parametrize("end", ["hang", "crash"])
+def test_what_a_killed_task_had_started_dies_with_it(end, tmp_path):
+    """A program that a task runs when it times out, or takes its worker down, is killed too."""
+
+    def run(path):
+        program = subprocess.Popen(["sleep", "600"])
+        path.write_text(str(program.pid))
+        if end == "crash":
+            os._exit(1)
+        program.wait()
+
+    path = tmp_path / "pid"
+    (failure,) = pmap(run, [path], timeout=0.5, on_error="return")
+
+    assert failure.kind == ("crash" if end == "crash" else "timeout")
+    work.wait_until(lambda: not is_alive(int(path.read_text())), "the program to end")

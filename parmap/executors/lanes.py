@@ -30,6 +30,8 @@ import select
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from signal import SIGKILL, Signals
 from time import monotonic, perf_counter, sleep
 
 from ..errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
@@ -87,6 +89,7 @@ class Lane:
                     *("-P", "-c", _BOOT.format(", ".join(map(str, numbers)), root=root)),
                 ],
                 pass_fds=numbers[:2],
+                process_group=0,  # see `kill`
                 stdin=subprocess.DEVNULL,
                 env=place[2],
             )
@@ -118,6 +121,12 @@ class Lane:
         self.page.clear()
         return words
 
+    def kill(self) -> None:
+        """Kill the process and those that its tasks have started: it has a group of its own."""
+        if self.process.returncode is None:  # else the number may be somebody else's by now
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process.pid, SIGKILL)
+
     def end(self, patience: float) -> int | None:
         """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
         self.channel.close()
@@ -127,7 +136,7 @@ class Lane:
                 patience = 0.0
             self.process.wait(patience)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.kill()
             self.process.wait()
         finally:
             if self._pidfd >= 0:
@@ -163,8 +172,6 @@ def _ending(lane: Lane, code: int | None) -> str:
     """Say how the worker of *lane* ended."""
     if code is None or code >= 0:
         return f"worker {lane.process.pid} ended with exit code {code}"
-    from signal import Signals
-
     try:
         name = Signals(-code).name
     except ValueError:
@@ -343,7 +350,7 @@ class Lanes:
             except EOFError:
                 pass
             if lane.chunk:
-                lane.process.kill()
+                lane.kill()
                 _lent.discard(lane)
                 lane.end(PATIENCE)
             else:
@@ -374,7 +381,6 @@ class Lanes:
                 continue
             words = lane.ask()
             if not lane.readable(0):  # else it has made it meanwhile
-                lane.process.kill()
                 self._mourn(lane, "timeout", words)
         return wait
 
@@ -425,7 +431,8 @@ class Lanes:
     def _mourn(self, lane: Lane, kind: Kind, words: str) -> None:
         """Report what a dead lane was doing; its last *words* say where."""
         chunk, running, seconds = lane.chunk, lane.note[RUNNING], perf_counter() - lane.note[SINCE]
-        ending = self._bury(lane, GRACE)
+        lane.kill()  # it may only have closed its channel
+        ending = self._bury(lane)
         if chunk is None:
             return
         if not lane.ready:
@@ -443,7 +450,7 @@ class Lanes:
         loss = Loss(error, kind, "split", suspect, seconds, lane.process.pid, words)
         self._news.append(Report(chunk, [], loss=loss))
 
-    def _bury(self, lane: Lane, patience: float = PATIENCE) -> str:
+    def _bury(self, lane: Lane) -> str:
         """Take a lane out, end it, and say how it ended; give up if none survives its start."""
         for fd in lane.fds():
             self._poll.unregister(fd)
@@ -451,7 +458,7 @@ class Lanes:
         if lane in self._free:
             self._free.remove(lane)
         _lent.discard(lane)
-        ending = _ending(lane, lane.end(patience))
+        ending = _ending(lane, lane.end(PATIENCE))
         if not lane.ready:
             self._stillborn += 1
             if self._stillborn >= STILLBORN:
@@ -463,7 +470,7 @@ def _at_exit() -> None:
     """End all workers: the generators that might still give theirs back never will."""
     while _lent:
         lane = _lent.pop()
-        lane.process.kill()
+        lane.kill()
         lane.end(PATIENCE)
     shutdown()
 
