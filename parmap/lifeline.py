@@ -15,6 +15,7 @@ import os
 import signal
 
 _ends: list[int] = []  # of the pipe: for reading, for writing
+_held: set[tuple[int, int]] = set()  # in a worker
 
 
 def offer() -> tuple[int, int]:
@@ -25,16 +26,30 @@ def offer() -> tuple[int, int]:
 
 
 def hold(pid: int, fd: int) -> None:
-    """Let this process be killed when process *pid* ends, if the system can do it."""
+    """Let this process be killed when process *pid* ends, if the system can do it.
+
+    If that has ended already, so does this one.
+    """
+    if (pid, fd) in _held:
+        return
+    _held.add((pid, fd))
     try:
         import fcntl
+        import select
 
         line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(line, fcntl.F_SETOWN, os.getpid())
         fcntl.fcntl(line, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        poll = select.poll()
+        poll.register(line, 0)  # for the end of file alone, which may have come before the request
+        gone = bool(poll.poll(0))
+    except FileNotFoundError:  # it is gone, unless there is no /proc
+        gone = os.path.exists("/proc/self/fd")
     except (ImportError, AttributeError, OSError):
-        pass
+        gone = False
+    if gone:
+        os._exit(1)
 
 
 def _forget() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from contextvars import copy_context
+from functools import partial
 from threading import get_ident
 
 from ..events import Unsendable
@@ -70,14 +71,18 @@ class ByReference:
 class ByValue:
     """For other processes: everything is pickled by us, here, and by name nothing of `__main__`."""
 
-    def __init__(self, call: Call, budget: float) -> None:
-        """Raise PicklingError if the function cannot be sent."""
+    def __init__(self, call: Call, budget: float, line: tuple[int, int] | None = None) -> None:
+        """Raise PicklingError if the function cannot be sent.
+
+        With *line*, what `lifeline.offer` gives, the workers end with this process.
+        """
         self._packed = Packed(call)
         self._budget = budget
+        self._perform = partial(perform_in_pool, line=line) if line else perform_in_pool
 
     def outgoing(self, chunk: Chunk) -> tuple[Callable[[bytes], bytes], bytes]:
         try:
-            return perform_in_pool, self._packed.parcel(chunk, self._budget)
+            return self._perform, self._packed.parcel(chunk, self._budget)
         except pickle.PicklingError as error:
             raise Unsendable(str(error)) from error
 

@@ -69,8 +69,9 @@ class Futures:
 
     def close(self) -> None:
         self._border.stop()
-        for future in self._chunks:
-            future.cancel()
+        if self._borrowed is not None:
+            for future in self._chunks:
+                future.cancel()
         self._break()
 
     def _lose(self, chunk: Chunk, error: BrokenExecutor, then: Fate) -> None:
@@ -91,14 +92,15 @@ class Futures:
         owned, self._owned = self._owned, None
         if owned is None:
             return
-        if wait(self._chunks, GRACE).not_done:
+        late = bool(wait(self._chunks, GRACE).not_done)
+        if late:
             # There is no public way to stop what runs.  One of the killed may have been in the
             # middle of a result: unless we close our own end of that pipe, too, the executor's
             # thread waits for the rest of it for ever.
             for process in list(owned._processes.values()):  # type: ignore[attr-defined]
                 kill(process)
             owned._result_queue._writer.close()  # type: ignore[attr-defined]
-        owned.shutdown(cancel_futures=True)
+        owned.shutdown(cancel_futures=not late)  # of the killed it would stumble over the cancelled
 
 
 def _process_pool(workers: int) -> Executor:

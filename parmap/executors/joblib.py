@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
+from ..lifeline import offer
 from .border import ByReference, ByValue
 
 TYPE_CHECKING = False
@@ -65,8 +66,12 @@ class Joblib:
         self._backend = parallel._backend
         self.workers = parallel._effective_n_jobs()
         self.window = 2 * self.workers
-        threads = getattr(self._backend, "uses_threads", False)
-        self._border: Border = (ByReference if threads else ByValue)(call, budget(self.workers))
+        self._border: Border
+        if getattr(self._backend, "uses_threads", False):
+            self._border = ByReference(call, budget(self.workers))
+        else:  # other backends' workers may not even be on this machine
+            ours = not borrowed and type(self._backend).__name__ == "LokyBackend"
+            self._border = ByValue(call, budget(self.workers), offer() if ours else None)
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}
