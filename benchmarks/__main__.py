@@ -201,10 +201,7 @@ def _chunks(workload: Workload, cores: int) -> list[int]:
     if workload.kind == "import":
         return []
     n = workload.each or workload.size
-    sizes = {max(1, n // (cores * parts)) for parts in (2, 16)}
-    if n <= 20_000:
-        sizes.add(1)
-    return sorted(sizes)
+    return sorted({max(1, n // (cores * parts)) for parts in (2, 16)})
 
 
 def _chosen(table: dict[str, Any], names: str | None, default: list[str]) -> list[Any]:
