@@ -9,6 +9,7 @@ import pytest
 import work
 from conftest import is_alive, needs_proc
 
+import parmap
 from parmap import ExecutorUnavailable, TaskTimeout, pmap, shutdown, warm
 from parmap.executors import lanes
 
@@ -152,3 +153,16 @@ def test_what_a_killed_task_had_started_dies_with_it(end, tmp_path):
 
     assert failure.kind == ("crash" if end == "crash" else "timeout")
     work.wait_until(lambda: not is_alive(int(path.read_text())), "the program to end")
+
+
+def test_workers_run_the_callers_parmap(tmp_path, monkeypatch):
+    """Another parmap that comes first on the path of a new interpreter is not the workers'."""
+    (tmp_path / "parmap").mkdir()
+    (tmp_path / "parmap" / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    shutdown()
+
+    where = pmap(lambda _: __import__("parmap").__file__, [1], executor="processes")
+
+    assert where == [parmap.__file__]
+    shutdown()

@@ -63,8 +63,18 @@ THREAD_LIMITS = (
     "NUMEXPR_NUM_THREADS",
 )
 
-# With "-P" the current directory shadows nothing; the caller's path comes with the first parcel.
-_BOOT = "import sys; sys.path.append({root!r}); from parmap.worker import main; main({})"
+# The worker takes parmap from where the caller has it, whatever else may be on its path; and with
+# "-P" the current directory shadows nothing.  The caller's path comes with the first parcel.
+_BOOT = """\
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+spec = PathFinder.find_spec("parmap", [{root!r}])
+sys.modules["parmap"] = parmap = module_from_spec(spec)
+spec.loader.exec_module(parmap)
+from parmap.worker import main
+main({})
+"""
 
 
 class Lane:
