@@ -315,12 +315,6 @@ def main(channel: int, page: int, parent: int, line: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what was printed survives a crash
-    try:
-        # A parcel must not put its sender to sleep, whom the other workers wait for, too.  Maps of
-        # 64 x 1 ms take 3 % less time.
-        os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
-    except (AttributeError, OSError):  # not Linux, or forbidden
-        pass
     nested.set(True)
     for fd in (channel, page):
         os.set_inheritable(fd, False)
