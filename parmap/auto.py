@@ -251,6 +251,7 @@ class Auto:
             return
         self._seen.packing = getattr(self._pool, "packing", 0.0)
         self._where = choice
+        self.workers = self._available  # from now on, chunks are for all
 
     def _share(self) -> None:
         """Give the pool what is held, but what the caller computes until the pool is there."""

@@ -181,6 +181,20 @@ def test_what_was_learnt_serves_the_next_call(slow):
     assert second.asked == ["processes"]
 
 
+def test_chunks_are_for_all_workers_as_soon_as_they_are_chosen(slow):
+    """A call known to be worth workers gives none of them everything, though they still boot."""
+
+    class Booting(Pool):
+        ready = property(lambda self: len(self.log) > 1)
+
+    slow["wall"] = slow["cpu"] = 0.01
+    results(World(str), range(60))
+    second = World(str, Booting)
+
+    assert results(second, range(60)) == [str(n) for n in range(60)]
+    assert max(size for _, size in second.pools[0].log) <= 15
+
+
 def test_the_caller_computes_while_workers_boot(slow):
     """Until the pool is there, the caller goes on, with one task fewer in the pool."""
 
