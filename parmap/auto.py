@@ -151,11 +151,16 @@ class Auto:
         if not queue or not block:
             return []
         report = self._run(queue.popleft())
-        if not self._settled:
-            self._measure(report)
-            if self._pool is None:
-                self._decide(len(report.chunk) - len(report.values))
-        return [report]
+        if self._settled:
+            return [report]
+        self._measure(report)
+        if self._pool is None:
+            self._decide(len(report.chunk) - len(report.values))
+        if self._pool is None:
+            return [report]
+        # What is held was cut for the caller alone: it comes again, cut for all.
+        held, self._held = self._held, deque()
+        return [report, *(Report(chunk, []) for chunk in held)]
 
     def close(self) -> None:
         global _forgone
@@ -217,7 +222,6 @@ class Auto:
             if self._pool is not None and again == "serial":
                 self._pool.close()  # the function is large: that is known only now
                 self._pool, self._settled = None, True
-            self._share()
         elif not self._seen.sendable:
             self._settled = True
         if remaining is not None and self._seen.wall >= SEEN:

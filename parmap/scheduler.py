@@ -98,12 +98,23 @@ class Run:
                 chunk: Chunk | None = self._suspects.popleft()
                 self._alone = chunk
             elif self._again:
-                chunk = self._again.popleft()
+                chunk = self._cut(self._again.popleft())
             else:
                 chunk = None if self._dry else self._draw(limit)
             if chunk is None:
                 return
             self._submit(chunk)
+
+    def _cut(self, chunk: Chunk) -> Chunk:
+        """Return as much of *chunk*, which comes again, as a new chunk would have."""
+        remaining = self._source.remaining
+        if remaining is not None:
+            remaining += len(chunk)
+        size = self._sizes.next(remaining, self._executor.workers)
+        if size < len(chunk):
+            self._again.appendleft(chunk.part(size))
+            return chunk.part(0, size)
+        return chunk
 
     def _draw(self, limit: int | None) -> Chunk | None:
         source = self._source
