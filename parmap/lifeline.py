@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import signal
 
+from .machine import above_streams
+
 _ends: list[int] = []  # of the pipe: for reading, for writing
 _held: set[tuple[int, int]] = set()  # in a worker
 
@@ -21,7 +23,7 @@ _held: set[tuple[int, int]] = set()  # in a worker
 def offer() -> tuple[int, int]:
     """Return what a worker needs for `hold`: our process id, and our end for reading."""
     if not _ends:
-        _ends.extend(os.pipe())
+        _ends.extend(map(above_streams, os.pipe()))
     return os.getpid(), _ends[0]
 
 
@@ -39,7 +41,9 @@ def hold(pid: int, fd: int) -> None:
 
         line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
-        fcntl.fcntl(line, fcntl.F_SETOWN, os.getpid())
+        # With what its tasks have started, if it leads a group of its own.
+        leads = os.getpgrp() == os.getpid()
+        fcntl.fcntl(line, fcntl.F_SETOWN, -os.getpid() if leads else os.getpid())
         fcntl.fcntl(line, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
         poll = select.poll()
         poll.register(line, 0)  # for the end of file alone, which may have come before the request

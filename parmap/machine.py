@@ -21,6 +21,18 @@ def usable_cpus(root: str = "/") -> int:
     return max(1, min([count, *map(ceil, _quotas(root))]))
 
 
+def above_streams(fd: int) -> int:
+    """Return *fd*, moved to a number that no standard stream has, should those be closed."""
+    if fd > 2:
+        return fd
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
 @cache  # eight files, 100 us; what a container may use is set when it starts
 def _quotas(root: str) -> list[float]:
     """Return the CPU quotas, in CPUs, of the control groups this process is in."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 
+from .machine import above_streams
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import IO, Protocol
@@ -41,7 +43,8 @@ def new_note() -> Note:
 def shared_file() -> IO[bytes]:
     """Return a file without a name, for a `Page`."""
     if hasattr(os, "memfd_create"):
-        file: IO[bytes] = os.fdopen(os.memfd_create("parmap-page"), "w+b", buffering=0)
+        fd = above_streams(os.memfd_create("parmap-page"))
+        file: IO[bytes] = os.fdopen(fd, "w+b", buffering=0)
     else:
         from tempfile import TemporaryFile
 

@@ -39,8 +39,7 @@ def dumps(obj: object, apart: list[memoryview] | None = None) -> bytes:
     Large buffers, those of arrays say, are put into *apart*, if it is given, and not copied.
     """
     keep = None if apart is None else functools.partial(_keep, apart)
-    cloudpickle = sys.modules.get("cloudpickle")
-    if cloudpickle is None or not cloudpickle.list_registry_pickle_by_value():
+    if not _by_value():
         try:
             data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
         except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
@@ -53,6 +52,15 @@ def dumps(obj: object, apart: list[memoryview] | None = None) -> bytes:
     buffer = io.BytesIO()
     _cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep).dump(obj)
     return buffer.getvalue()
+
+
+def _by_value() -> bool:
+    """Tell whether the user has asked cloudpickle to send modules by value."""
+    if "cloudpickle" not in sys.modules:
+        return False
+    import cloudpickle  # waits, if another thread is in the middle of it
+
+    return bool(cloudpickle.list_registry_pickle_by_value())
 
 
 def _keep(apart: list[memoryview], buffer: pickle.PickleBuffer) -> bool:

@@ -328,9 +328,9 @@ def main(channel: int, page: int, parent: int, line: int) -> None:
             parcel = pipe.receive()
             answer = perform(parcel, note, pipe.receive_fd)
             _flush()
+            _watch_modules()  # before the answer: whoever has that may edit them
             note[RUNNING] = IDLE
             pipe.send(answer)
-            _watch_modules()
     except (EOFError, OSError):
         # The parent closed the channel, or is dead, or a task closed it.  What the tasks left
         # behind (threads that do not end, slow exit handlers) must not keep us: the alarm ends us.

@@ -8,13 +8,14 @@ known; a borrowed one is not touched, and what was in flight has failed.
 from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from queue import SimpleQueue
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import fresh_interpreters, kill, prepare
+from .start import abandon_at_exit, fresh_interpreters, kill, prepare, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..events import Call, Chunk, Fate
     from .border import Border
 
+PATIENCE = 1.0  # seconds the workers have to end by themselves
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 
 
@@ -44,11 +46,16 @@ class Futures:
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
+        executor = self._executor()
         try:
-            future = self._executor().submit(function, argument)
+            # Workers start at the first submit.
+            with nullcontext() if self._borrowed else starting("futures"):
+                future = executor.submit(function, argument)
         except BrokenExecutor as error:  # it broke a moment ago
             self._break()
             self._lose(chunk, error, "again")
+        except ExecutorUnavailable:
+            raise
         except RuntimeError as error:
             raise ExecutorUnavailable(f"the executor refuses tasks: {error}") from error
         else:
@@ -84,12 +91,23 @@ class Futures:
         if self._borrowed is not None:
             return self._borrowed
         if self._owned is None:
-            self._owned = _process_pool(self.workers)
+            with starting("futures"):
+                self._owned = _process_pool(self.workers)
+            abandon_at_exit(self)
         return self._owned
+
+    def abandon(self) -> None:
+        """Kill what runs: the program ends."""
+        for process in self._processes():
+            kill(process)
+
+    def _processes(self) -> list[Any]:
+        return list((getattr(self._owned, "_processes", None) or {}).values())
 
     def _break(self) -> None:
         """Let go of an executor of ours: broken, or no longer needed."""
-        owned, self._owned = self._owned, None
+        owned, processes = self._owned, self._processes()
+        self._owned = None
         if owned is None:
             return
         late = bool(wait(self._chunks, GRACE).not_done)
@@ -97,10 +115,18 @@ class Futures:
             # There is no public way to stop what runs.  One of the killed may have been in the
             # middle of a result: unless we close our own end of that pipe, too, the executor's
             # thread waits for the rest of it for ever.
-            for process in list(owned._processes.values()):  # type: ignore[attr-defined]
+            for process in processes:
                 kill(process)
             owned._result_queue._writer.close()  # type: ignore[attr-defined]
-        owned.shutdown(cancel_futures=not late)  # of the killed it would stumble over the cancelled
+        thread = owned._executor_manager_thread  # type: ignore[attr-defined]
+        # Among the killed it would stumble over the cancelled.
+        owned.shutdown(wait=False, cancel_futures=not late)
+        if thread is not None:
+            thread.join(PATIENCE)
+        for process in processes:  # one that a thread of a task keeps, for one
+            kill(process)
+        if thread is not None:
+            thread.join(PATIENCE)
 
 
 def _process_pool(workers: int) -> Executor:

@@ -6,6 +6,7 @@ implement, `submit` and `retrieve_result_callback`, which is documented for thei
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from time import monotonic
@@ -15,6 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
+from .start import abandon_at_exit, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ class Joblib:
         self._chunks: dict[int, Chunk] = {}
         self._thread = get_ident()
         _live.add(self)
+        if not borrowed:
+            abandon_at_exit(self)
         self._count = 0
         self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._news: list[Report] = []
@@ -94,7 +98,8 @@ class Joblib:
         # and some registered backends look into it.
         batch = BatchedCalls([(function, (argument,), {})], self._backend.get_nested_backend())
         try:
-            self._backend.submit(batch, callback=lambda out: self._done.put((number, out)))
+            with nullcontext() if self._borrowed else starting("joblib"):
+                self._backend.submit(batch, callback=lambda out: self._done.put((number, out)))
         except Exception as error:
             if not _broken(error):
                 raise
@@ -133,6 +138,11 @@ class Joblib:
             if not _users[self._parallel]:
                 del _users[self._parallel]
                 self._parallel.__exit__(None, None, None)
+
+    def abandon(self) -> None:
+        """Kill what runs: the program ends."""
+        if self._chunks:
+            self._backend.abort_everything(ensure_ready=False)
 
     def _may_abort(self) -> bool:
         """Tell whether nobody but this call would suffer.

@@ -37,7 +37,7 @@ from time import monotonic, perf_counter, sleep
 from ..errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from ..events import Loss, Report, Unsendable
 from ..lifeline import offer
-from ..machine import usable_cpus
+from ..machine import above_streams, usable_cpus
 from ..note import IDLE, RUNNING, SINCE, STOP, Page, asking, shared_file
 from ..transport import Channel
 from ..worker import READY, STALE, Packed, Recent, here, unpack
@@ -87,8 +87,11 @@ class Lane:
         self.served = 0  # tasks, so far
         self.user: Lanes | None = None  # whom it told where it is
         self.ready = False
+        self.over = False  # ended at the exit of the program
         self._pidfd = -1
-        ours, theirs = socket.socketpair()
+        ours, theirs = (
+            socket.socket(fileno=above_streams(line.detach())) for line in socket.socketpair()
+        )
         with ours, theirs, shared_file() as page:
             numbers = theirs.fileno(), page.fileno(), *offer()
             root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -101,6 +104,8 @@ class Lane:
                 pass_fds=numbers[:2],
                 process_group=0,  # see `kill`
                 stdin=subprocess.DEVNULL,
+                stdout=_stream(1),
+                stderr=_stream(2),
                 env=place[2],
             )
             self.page = Page(page.fileno())
@@ -161,6 +166,15 @@ class Lane:
         if self._pidfd >= 0:
             os.close(self._pidfd)
             self._pidfd = -1
+
+
+def _stream(fd: int) -> int | None:
+    """Return what a worker has for the standard stream *fd*: ours (None), or nothing."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return subprocess.DEVNULL
+    return None
 
 
 def _place(workers: int) -> Place:
@@ -462,6 +476,8 @@ class Lanes:
 
     def _bury(self, lane: Lane) -> str:
         """Take a lane out, end it, and say how it ended; give up if none survives its start."""
+        while lane.over:
+            sleep(60)  # this is a daemon thread, and the program is at its end
         for fd in lane.fds():
             self._poll.unregister(fd)
             del self._lanes[fd]
@@ -478,10 +494,10 @@ class Lanes:
 
 def _at_exit() -> None:
     """End all workers: the generators that might still give theirs back never will."""
-    while _lent:
-        lane = _lent.pop()
+    for lane in list(_lent):
+        lane.over = True  # its descriptors stay: a daemon thread may be waiting for them
         lane.kill()
-        lane.end(PATIENCE)
+        lane.process.wait()
     shutdown()
 
 

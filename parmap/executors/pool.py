@@ -19,7 +19,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import fresh_interpreters, kill, prepare
+from .start import fresh_interpreters, kill, prepare, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ class Pool:
         if self._borrowed is not None:
             pool = self._borrowed
         elif self._owned is None:
-            pool = self._owned = _process_pool(self.workers)
+            with starting("multiprocessing"):
+                pool = self._owned = _process_pool(self.workers)
         else:
             return self._owned
         if not isinstance(pool, ThreadPool):

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
+from concurrent.futures import BrokenExecutor
+from contextlib import contextmanager, suppress
+from weakref import WeakSet
+
 from ..errors import ExecutorUnavailable
 from ..lifeline import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 
@@ -38,7 +44,54 @@ def prepare(parent: int, line: int) -> None:
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     hold(parent, line)
+
+
+@contextmanager
+def starting(executor: str) -> Iterator[None]:
+    """While workers are started: spare them Ctrl-C until `prepare`, and say what prevents them."""
+    import signal
+
+    masks = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else ()
+    try:
+        yield
+    except (BrokenExecutor, ExecutorUnavailable):
+        raise
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise ExecutorUnavailable(
+            f"executor={executor!r} cannot start workers here: {type(error).__name__}: {error}; "
+            "executor='processes' may"
+        ) from error
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_live: WeakSet[Any] = WeakSet()
+_hooked: set[str] = set()
+
+
+def abandon_at_exit(executor: Any) -> None:
+    """Have `executor.abandon()` called before its library's own exit hook waits for its tasks.
+
+    The last hook to be registered is the first to run: so call it when the library is imported.
+    """
+    import threading
+
+    _live.add(executor)
+    if (name := type(executor).__name__) not in _hooked:
+        _hooked.add(name)
+        register = getattr(threading, "_register_atexit", atexit.register)
+        with suppress(RuntimeError):  # the program is ending already
+            register(_abandon_all)
+
+
+def _abandon_all() -> None:
+    for executor in list(_live):
+        executor.abandon()
 
 
 def kill(process: Any) -> None:
@@ -47,4 +100,5 @@ def kill(process: Any) -> None:
     import signal
 
     if process.is_alive():
-        os.kill(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+        with suppress(ProcessLookupError):  # somebody else may reap it at this moment
+            os.kill(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
