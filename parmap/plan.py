@@ -46,19 +46,12 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
 
         workers = count(workers, min(32, usable_cpus() + 4))
         return Threads(call, workers, budget(workers))
-    if name == "joblib":
-        from .executors.joblib import Joblib, parallel
+    if name in ("multiprocessing", "futures", "joblib"):
+        from .executors.start import starting
 
-        return Joblib(call, budget, parallel(workers), borrowed=False)
+        with starting(name):
+            return _pool(call, name, workers)
     workers = count(workers, usable_cpus())
-    if name == "multiprocessing":
-        from .executors.pool import Pool
-
-        return Pool(call, budget(workers), workers)
-    if name == "futures":
-        from .executors.futures import Futures
-
-        return Futures(call, budget(workers), workers)
     if name == "processes" or own:
         return _lanes(call, workers, source, options)
 
@@ -74,6 +67,22 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
         return _processes_or_threads(call, workers, source, options)
     return Auto(call, source, workers, make)
+
+
+def _pool(call: Call, name: str, workers: int | None) -> Executor:
+    """Return a pool of another library's, for one call."""
+    if name == "joblib":
+        from .executors.joblib import Joblib, parallel
+
+        return Joblib(call, budget, parallel(workers), borrowed=False)
+    workers = count(workers, usable_cpus())
+    if name == "multiprocessing":
+        from .executors.pool import Pool
+
+        return Pool(call, budget(workers), workers)
+    from .executors.futures import Futures
+
+    return Futures(call, budget(workers), workers)
 
 
 def careful(options: dict[str, Any]) -> bool:

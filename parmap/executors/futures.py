@@ -10,12 +10,13 @@ from __future__ import annotations
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from queue import SimpleQueue
+from weakref import WeakSet
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import abandon_at_exit, fresh_interpreters, kill, prepare, starting
+from .start import first_at_exit, fresh_interpreters, kill, prepare, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
 
 PATIENCE = 1.0  # seconds the workers have to end by themselves
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
+
+
+_ours: WeakSet[Executor] = WeakSet()
+
+
+def _workers(executor: Executor) -> list[Any]:
+    return list((getattr(executor, "_processes", None) or {}).values())
+
+
+def _kill_all() -> None:
+    """At the end of the program, kill the workers that their executor would wait for."""
+    for executor in list(_ours):
+        for process in _workers(executor):
+            kill(process)
 
 
 class Futures:
@@ -93,23 +108,16 @@ class Futures:
         if self._owned is None:
             with starting("futures"):
                 self._owned = _process_pool(self.workers)
-            abandon_at_exit(self)
+            _ours.add(self._owned)
+            first_at_exit(_kill_all)
         return self._owned
-
-    def abandon(self) -> None:
-        """Kill what runs: the program ends."""
-        for process in self._processes():
-            kill(process)
-
-    def _processes(self) -> list[Any]:
-        return list((getattr(self._owned, "_processes", None) or {}).values())
 
     def _break(self) -> None:
         """Let go of an executor of ours: broken, or no longer needed."""
-        owned, processes = self._owned, self._processes()
-        self._owned = None
+        owned, self._owned = self._owned, None
         if owned is None:
             return
+        processes = _workers(owned)
         late = bool(wait(self._chunks, GRACE).not_done)
         if late:
             # There is no public way to stop what runs.  One of the killed may have been in the

@@ -16,7 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import abandon_at_exit, starting
+from .start import first_at_exit, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,16 @@ def parallel(workers: int | None) -> Any:
     return joblib.Parallel(n_jobs=-1 if workers is None else workers)
 
 
+def _kill_loky() -> None:
+    """At the end of the program, kill the workers that joblib would wait for, busy or not."""
+    import sys
+
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    executor = getattr(loky, "_executor", None)
+    if executor is not None:
+        executor.shutdown(wait=False, kill_workers=True)
+
+
 class Joblib:
     """Submits chunks to the backend of *parallel*, entered for the call if it is not yet."""
 
@@ -74,13 +84,18 @@ class Joblib:
         else:  # other backends' workers may not even be on this machine
             ours = not borrowed and type(self._backend).__name__ == "LokyBackend"
             self._border = ByValue(call, budget(self.workers), offer() if ours else None)
+            if ours:  # now, for to start it ends what `starting` does to Ctrl-C
+                from multiprocessing import resource_tracker
+
+                from joblib.externals.loky.backend import resource_tracker as lokys
+
+                resource_tracker.ensure_running()
+                lokys.ensure_running()
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}
         self._thread = get_ident()
         _live.add(self)
-        if not borrowed:
-            abandon_at_exit(self)
         self._count = 0
         self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._news: list[Report] = []
@@ -107,6 +122,8 @@ class Joblib:
             self._lose(chunk, error, "again")
         else:
             self._chunks[number] = chunk
+            if not self._borrowed:
+                first_at_exit(_kill_loky)
 
     def wait(self, block: bool) -> list[Report]:
         while self._chunks and not (self._done.empty() and (self._news or not block)):
@@ -138,11 +155,6 @@ class Joblib:
             if not _users[self._parallel]:
                 del _users[self._parallel]
                 self._parallel.__exit__(None, None, None)
-
-    def abandon(self) -> None:
-        """Kill what runs: the program ends."""
-        if self._chunks:
-            self._backend.abort_everything(ensure_ready=False)
 
     def _may_abort(self) -> bool:
         """Tell whether nobody but this call would suffer.

@@ -107,8 +107,10 @@ class Pool:
         if self._borrowed is not None:
             pool = self._borrowed
         elif self._owned is None:
+            context = fresh_interpreters("multiprocessing")
             with starting("multiprocessing"):
-                pool = self._owned = _process_pool(self.workers)
+                pool = context.Pool(self.workers, initializer=prepare, initargs=offer())
+            self._owned = pool
         else:
             return self._owned
         if not isinstance(pool, ThreadPool):
@@ -153,8 +155,3 @@ class Pool:
         for process in processes:
             kill(process)
             process.join()
-
-
-def _process_pool(workers: int) -> ProcessPool:
-    context = fresh_interpreters("multiprocessing")
-    return context.Pool(workers, initializer=prepare, initargs=offer())  # type: ignore[no-any-return]

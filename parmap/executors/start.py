@@ -5,14 +5,13 @@ from __future__ import annotations
 import atexit
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
-from weakref import WeakSet
 
 from ..errors import ExecutorUnavailable
 from ..lifeline import hold
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 
@@ -24,9 +23,11 @@ def fresh_interpreters(executor: str) -> Any:
     be started here.
     """
     import multiprocessing
+    from multiprocessing.resource_tracker import ensure_running
 
     try:
         import loky  # noqa: F401 - registers the context
+        from loky.backend.resource_tracker import ensure_running as ensure_lokys
     except ImportError as error:
         raise ExecutorUnavailable(
             f"executor={executor!r} needs the package loky: python -m pip install loky"
@@ -36,6 +37,8 @@ def fresh_interpreters(executor: str) -> Any:
             f"executor={executor!r} cannot start workers in a daemonic process; "
             "executor='processes' can"
         )
+    ensure_running()  # now, for to start them ends what `starting` does to Ctrl-C
+    ensure_lokys()
     return multiprocessing.get_context("loky")
 
 
@@ -70,28 +73,20 @@ def starting(executor: str) -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_live: WeakSet[Any] = WeakSet()
-_hooked: set[str] = set()
+_hooks: set[Callable[[], None]] = set()
 
 
-def abandon_at_exit(executor: Any) -> None:
-    """Have `executor.abandon()` called before its library's own exit hook waits for its tasks.
+def first_at_exit(hook: Callable[[], None]) -> None:
+    """Have *hook* called at the end of the program before a library waits there for its tasks.
 
-    The last hook to be registered is the first to run: so call it when the library is imported.
+    The hook registered last runs first: so call this when that library was imported.
     """
     import threading
 
-    _live.add(executor)
-    if (name := type(executor).__name__) not in _hooked:
-        _hooked.add(name)
-        register = getattr(threading, "_register_atexit", atexit.register)
+    if hook not in _hooks:
+        _hooks.add(hook)
         with suppress(RuntimeError):  # the program is ending already
-            register(_abandon_all)
-
-
-def _abandon_all() -> None:
-    for executor in list(_live):
-        executor.abandon()
+            getattr(threading, "_register_atexit", atexit.register)(hook)
 
 
 def kill(process: Any) -> None:

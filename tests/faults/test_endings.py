@@ -1,0 +1,205 @@
+"""How programs end: by signals and by themselves, while tasks are under way."""
+
+import os
+import signal
+
+import alone
+import pytest
+from alone import Program, options_of, script
+from conftest import installed, needs_proc
+from table import ABROAD, LANES
+from work import wait_until
+
+pytestmark = needs_proc
+
+POOLS = [name for name in ABROAD if name != "joblib" or installed("joblib")]
+DEEDS = ["sleeps", "is_stuck_in_c"]
+WORKERS = [(executor, deed) for executor in POOLS for deed in DEEDS]
+# What a task has started is in the process group of its worker, and ends with it.
+WITH_CHILDREN = [*WORKERS, *((executor, "waits_for_a_child") for executor in LANES)]
+
+BUSY = """\
+import pathlib
+import deeds
+from parmap import pmap
+def task(x):
+    pathlib.Path(f"busy-{x}").touch()
+    return deeds.DEED(x)
+pmap(task, range(4), **OPTIONS)
+"""
+
+
+def signalled(folder, executor, deed, send, options=None):
+    """Start a program, *send* it a signal when two of its tasks are busy, and wait for its end."""
+    source = script(folder, BUSY, DEED=deed, OPTIONS=options or options_of(executor))
+    with Program(folder, source) as program:
+        program.wait_for("busy-0", "busy-1")
+        send(program.process.pid, executor)
+        return program.end()
+
+
+@pytest.mark.parametrize(("executor", "deed"), WITH_CHILDREN)
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["parent", "group"])
+def test_ctrl_c_ends_the_program(tmp_path, kill, executor, deed):
+    """SIGINT, to the parent alone or to the group, gives one traceback, and nothing is left."""
+    end = signalled(tmp_path, executor, deed, lambda pid, _: kill(pid, signal.SIGINT))
+
+    check_interrupted(end)
+
+
+@pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["parent", "group"])
+@pytest.mark.parametrize("executor", ["auto", "threads"])
+def test_ctrl_c_ends_a_program_whose_own_threads_run_tasks(tmp_path, kill, executor):
+    """The same where tasks that sleep run in the caller or in its threads."""
+    options = {"executor": executor, "workers": 2}
+
+    end = signalled(tmp_path, executor, "sleeps", lambda pid, _: kill(pid, signal.SIGINT), options)
+
+    check_interrupted(end)
+
+
+BOOTING = """\
+import os, pathlib, sys, time
+if "script.py" not in sys.orig_argv and "tracker" not in " ".join(sys.orig_argv):
+    pathlib.Path(f"booting-{os.getpid()}").touch()
+    time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("executor", POOLS)
+def test_ctrl_c_while_workers_start(tmp_path, executor):
+    """SIGINT to the group while interpreters of workers start is said once, by the program."""
+    (tmp_path / "sitecustomize.py").write_text(BOOTING)
+    source = script(tmp_path, BUSY, DEED="sleeps", OPTIONS=options_of(executor))
+    with Program(tmp_path, source) as program:
+        wait_until(lambda: len(list(tmp_path.glob("booting-*"))) == 2, "two workers to start")
+        os.killpg(program.process.pid, signal.SIGINT)
+
+        check_interrupted(program.end())
+
+
+def check_interrupted(end):
+    lines = end.stderr.splitlines()
+    assert lines[0] == "Traceback (most recent call last):", end.stderr
+    assert lines[-1] == "KeyboardInterrupt", end.stderr
+    assert end.stderr.count("Traceback") == lines.count("KeyboardInterrupt") == 1, end.stderr
+    end.check(code=-signal.SIGINT, stderr=end.stderr)
+
+
+@pytest.mark.parametrize(("executor", "deed"), WITH_CHILDREN)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_follow_a_parent_that_is_killed(tmp_path, number, executor, deed):
+    """When the parent alone is killed, no worker is left, whatever it is busy with."""
+    end = signalled(tmp_path, executor, deed, lambda pid, _: os.kill(pid, number))
+
+    if executor in LANES:
+        end.check(code=-number)
+    else:  # loky's tracker of resources clears up, and says so
+        end.check(code=-number, stderr=end.stderr)
+
+
+HALF = """\
+import itertools, pathlib, time
+import deeds
+from parmap import pimap
+def task(x):
+    if x:
+        pathlib.Path(f"busy-{x}").touch()
+        deeds.DEED(x)
+    return x
+results = pimap(task, itertools.count(), chunksize=1, **OPTIONS)
+print(next(results))
+while not (pathlib.Path("busy-1").exists() and pathlib.Path("busy-2").exists()):
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(("executor", "deed"), WITH_CHILDREN)
+def test_a_program_may_end_while_a_lazy_map_is_busy(tmp_path, executor, deed):
+    """With a half consumed pimap whose tasks do not end, the program ends in silence."""
+    source = script(tmp_path, HALF, DEED=deed, OPTIONS=options_of(executor))
+
+    end = alone.run(tmp_path, source)
+
+    assert end.check().stdout == "0\n"
+
+
+DAEMON = """\
+import pathlib, threading, time
+import deeds
+from parmap import pmap
+def task(x):
+    pathlib.Path(f"busy-{x}").touch()
+    return deeds.sleeps(x)
+def call():
+    pmap(task, range(4), **OPTIONS)
+threading.Thread(target=call, daemon=True).start()
+while not (pathlib.Path("busy-0").exists() and pathlib.Path("busy-1").exists()):
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("executor", [*POOLS, "threads"])
+def test_a_program_may_end_while_a_daemon_thread_maps(tmp_path, executor):
+    """A daemon thread in the middle of a pmap does not keep the program, and leaves nothing."""
+    end = alone.run(tmp_path, script(tmp_path, DAEMON, OPTIONS=options_of(executor)))
+
+    if executor in ("futures", "joblib"):  # loky's tracker of resources clears up, and says so
+        end.check(stderr=end.stderr)
+    else:
+        end.check()
+
+
+WARM = "pmap(abs, range(3), **OPTIONS)"
+AT_EXIT = """\
+import atexit
+from parmap import ExecutorUnavailable, pmap
+def last():
+    try:
+        print(pmap(lambda x: x + 1, range(3), **OPTIONS))
+    except ExecutorUnavailable as error:
+        print(type(error).__name__)
+BEFORE
+atexit.register(last)
+"""
+
+
+@pytest.mark.parametrize(
+    ("executor", "before"),
+    [(executor, "") for executor in (*POOLS, "threads")]
+    # joblib's own tracker of its own pool reports what that leaves
+    + [(executor, WARM) for executor in (*POOLS, "threads") if executor != "joblib"],
+)
+def test_a_map_at_exit_works_or_says_why_not(tmp_path, executor, before):
+    """A pmap inside an atexit handler gives its results; pools that cannot any more say so."""
+    source = script(tmp_path, AT_EXIT, BEFORE=before, OPTIONS=options_of(executor))
+
+    end = alone.run(tmp_path, source).check()
+
+    results = ["[1, 2, 3]\n"]
+    if executor not in LANES:  # Python starts no threads for them any more
+        results.append("ExecutorUnavailable\n")
+    assert end.stdout in results
+
+
+LEAVING = """\
+import os, sys
+from parmap import pmap
+print(pmap(lambda x: x + 1, range(3), **OPTIONS), flush=True)
+LEAVE(5)
+"""
+
+
+@pytest.mark.parametrize(
+    ("executor", "leave"),
+    [(executor, "sys.exit") for executor in POOLS]
+    # joblib's own tracker of its own pool reports a program that left without clearing up
+    + [(executor, "os._exit") for executor in ABROAD if executor != "joblib"],
+)
+def test_a_program_may_leave_right_after_a_map(tmp_path, executor, leave):
+    """sys.exit and os._exit right after a pmap: silence, and nothing is left."""
+    source = script(tmp_path, LEAVING, LEAVE=leave, OPTIONS=options_of(executor))
+
+    end = alone.run(tmp_path, source)
+
+    assert end.check(code=5).stdout == "[1, 2, 3]\n"
