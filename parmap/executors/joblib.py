@@ -16,7 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import first_at_exit, starting
+from .start import first_at_exit, kill, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def _kill_loky() -> None:
 
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     executor = getattr(loky, "_executor", None)
-    if executor is not None:
-        executor.shutdown(wait=False, kill_workers=True)
+    for process in list((getattr(executor, "_processes", None) or {}).values()):
+        kill(process)
 
 
 class Joblib:

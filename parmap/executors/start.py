@@ -32,6 +32,8 @@ def fresh_interpreters(executor: str) -> Any:
         raise ExecutorUnavailable(
             f"executor={executor!r} needs the package loky: python -m pip install loky"
         ) from error
+    except RuntimeError as error:  # it registers what it does at the end of the program
+        raise ExecutorUnavailable(f"executor={executor!r} cannot begin here: {error}") from error
     if multiprocessing.current_process().daemon:
         raise ExecutorUnavailable(
             f"executor={executor!r} cannot start workers in a daemonic process; "
