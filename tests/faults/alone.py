@@ -5,7 +5,6 @@ import dataclasses
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import uuid
@@ -20,6 +19,14 @@ GONE = 5.0  # seconds after the end of a program until nothing of it may be left
 SHARED = Path("/dev/shm")
 KEPT_THERE = ("parmap", "loky", "joblib", "psm", "sem.")
 UNWANTED = ("PYTHONFAULTHANDLER", "JOBLIB_TEMP_FOLDER")  # they change what is said and where
+
+
+# Undoes what a shell does for programs in the background: it lets them ignore Ctrl-C.
+HEED = """\
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Program:
         paths = os.pathsep.join([str(HERE), str(folder), variables["PYTHONPATH"]])
         with (folder / "stdout").open("w") as stdout, (folder / "stderr").open("w") as stderr:
             self.process = subprocess.Popen(
-                [*around, sys.executable, *command],
+                [*around, sys.executable, "-I", "-S", "-c", HEED, sys.executable, *command],
                 cwd=folder,
                 env={name: variables[name] for name in variables if name not in UNWANTED}
                 | {"PYTHONPATH": paths},
