@@ -26,7 +26,7 @@ from time import perf_counter, sleep
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
 from .events import Chunk, Loss, Report, Unsendable
-from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, waits, where
+from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, where
 from .tasks import run_here
 
 TYPE_CHECKING = False
@@ -180,7 +180,7 @@ class Auto:
 
         Its tasks may be of another size; and waiting is believed when seen, for noise looks alike.
         """
-        if not self._settled and (known.releases_gil or not waits(known)):
+        if not self._settled and (known.releases_gil or not known.waits):
             self._seen = known
             self._decide()
         self._seen = known.again()

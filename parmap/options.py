@@ -38,8 +38,7 @@ _in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", def
 
 def resolve(given: dict[str, Any], door: str) -> dict[str, Any]:
     """Return all options for a call of *door*: those *given*, checked, and defaults."""
-    if given:
-        check(given, door)
+    _check_each(given, door)
     context = _in_context.get()
     if not (given or context or _process_wide):
         return DEFAULTS
@@ -53,11 +52,15 @@ def resolve(given: dict[str, Any], door: str) -> dict[str, Any]:
 
 def check(options: dict[str, Any], door: str) -> None:
     """Raise TypeError or ValueError, naming option, value and cure, if one is wrong."""
+    _check_each(options, door)
+    _check_together({**DEFAULTS, **options})
+
+
+def _check_each(options: dict[str, Any], door: str) -> None:
     for name, value in options.items():
         if name not in _CHECKS:
             raise TypeError(_unknown(name, door))
         _CHECKS[name](value)
-    _check_together({**DEFAULTS, **options})
 
 
 def _unknown(name: str, door: str) -> str:

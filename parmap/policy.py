@@ -80,6 +80,11 @@ class Measured:
         return self.wall / self.tasks if self.tasks else 0.0
 
     @property
+    def waits(self) -> bool:
+        """Whether the tasks mostly wait."""
+        return self.cpu < WAITING * self.wall
+
+    @property
     def releases_gil(self) -> bool:
         """Whether other threads run freely beside a task, as far as was seen."""
         return self.looks >= LOOKS and self.free >= FREE * self.looks
@@ -94,11 +99,6 @@ def left(seen: Measured, remaining: int | None) -> float:
     return seen.wall if remaining is None else remaining * seen.cost
 
 
-def waits(seen: Measured) -> bool:
-    """Tell whether the tasks mostly wait."""
-    return seen.cpu < WAITING * seen.wall
-
-
 def where(
     seen: Measured, remaining: int | None, workers: int, start: float = WARM_START
 ) -> tuple[Where, str]:
@@ -110,7 +110,7 @@ def where(
     rest = left(seen, remaining)
     if seen.wall < SEEN:
         return "serial", "too little was measured to tell"
-    if waits(seen) and rest > WARM_START:
+    if seen.waits and rest > WARM_START:
         return "threads", f"tasks of {seen.cost:.2g} s mostly wait"
     gain = rest * (1 - 1 / workers)
     if gain < WARM_START:

@@ -43,10 +43,10 @@ class Window:
         items = self._whole[self._begin : self._end]
         if len(items) < len(self):
             raise RuntimeError("the input became shorter during the call")
-        return _whole, (items,)
+        return _itself, (items,)
 
 
-def _whole(items: Any) -> Any:
+def _itself(items: Any) -> Any:
     return items
 
 

@@ -29,6 +29,7 @@ import zoo
 from conftest import ABROAD, COSTLY, EVERYWHERE, SIDE_BY_SIDE
 
 from parmap import Failure, partition, pcall, pimap, pmap, pstarmap, shutdown
+from parmap.events import Call, Chunk
 
 MANY = 3_000
 
@@ -406,6 +407,16 @@ def test_an_instance_that_was_shut_down_is_reported():
     pool.join()
     with pytest.raises((RuntimeError, ValueError)):
         pmap(work.double, [1], executor=pool)
+
+
+def test_workers_of_futures_start_together():
+    """None starts later, while another may die: Python 3.11's executor cannot bear that."""
+    from parmap.executors import futures
+
+    with closing(futures.Futures(Call(int, "item"), 0.1, workers=3)) as executor:
+        executor.submit(Chunk(0, [1]))
+
+        assert len(futures._workers(executor._owned)) == 3
 
 
 # Errors

@@ -140,9 +140,13 @@ class Futures:
 def _process_pool(workers: int) -> Executor:
     from concurrent.futures import ProcessPoolExecutor
 
-    return ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         workers,
         mp_context=fresh_interpreters("futures"),
         initializer=prepare,
         initargs=offer(),
     )
+    # All start at the first submit, as if by fork.  One that started while another died would trip
+    # up the executor's thread: up to Python 3.11 that reads the table of processes without a lock.
+    pool._safe_to_dynamically_spawn_children = False  # type: ignore[attr-defined]
+    return pool

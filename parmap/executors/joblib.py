@@ -16,7 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import first_at_exit, kill, starting
+from .start import first_at_exit, kill, start_trackers, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,13 +84,10 @@ class Joblib:
         else:  # other backends' workers may not even be on this machine
             ours = not borrowed and type(self._backend).__name__ == "LokyBackend"
             self._border = ByValue(call, budget(self.workers), offer() if ours else None)
-            if ours:  # now, for to start it ends what `starting` does to Ctrl-C
-                from multiprocessing import resource_tracker
+            if ours:
+                from joblib.externals.loky.backend import resource_tracker
 
-                from joblib.externals.loky.backend import resource_tracker as lokys
-
-                resource_tracker.ensure_running()
-                lokys.ensure_running()
+                start_trackers(resource_tracker)
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}

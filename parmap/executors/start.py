@@ -23,11 +23,10 @@ def fresh_interpreters(executor: str) -> Any:
     be started here.
     """
     import multiprocessing
-    from multiprocessing.resource_tracker import ensure_running
 
     try:
         import loky  # noqa: F401 - registers the context
-        from loky.backend.resource_tracker import ensure_running as ensure_lokys
+        from loky.backend import resource_tracker
     except ImportError as error:
         raise ExecutorUnavailable(
             f"executor={executor!r} needs the package loky: python -m pip install loky"
@@ -39,9 +38,19 @@ def fresh_interpreters(executor: str) -> Any:
             f"executor={executor!r} cannot start workers in a daemonic process; "
             "executor='processes' can"
         )
-    ensure_running()  # now, for to start them ends what `starting` does to Ctrl-C
-    ensure_lokys()
+    start_trackers(resource_tracker)
     return multiprocessing.get_context("loky")
+
+
+def start_trackers(lokys: Any) -> None:
+    """Start what tracks resources, for Python and for loky, whose module is *lokys*.
+
+    If that came later, it would end what `starting` does to Ctrl-C.
+    """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()
+    lokys.ensure_running()
 
 
 def prepare(parent: int, line: int) -> None:
