@@ -8,7 +8,7 @@ import threading
 import pytest
 from scripted import Scripted
 
-from parmap import ExecutorUnavailable, auto, pcall, pmap
+from parmap import ExecutorUnavailable, auto, pcall, pmap, shutdown
 from parmap.auto import Auto
 from parmap.chunking import Sizes
 from parmap.events import Call, Report, Unsendable
@@ -76,7 +76,8 @@ def test_what_was_learnt_gives_way_to_what_is_seen(slow):
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch):
-    """Let every test meet its functions for the first time."""
+    """Let every test meet its functions for the first time, without workers of other tests."""
+    shutdown()
     monkeypatch.setattr(auto, "_known", {})
     monkeypatch.setattr(auto, "_forgone", 0.0)
 
