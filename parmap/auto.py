@@ -167,9 +167,10 @@ class Auto:
         self._settled = True  # ends the companion
         if self._pool is not None:
             self._pool.close()
-            _forgone = 0.0
         elif self._available > 1:
             _forgone += forgone(self._seen, self._available)
+        if self._where == "processes":
+            _forgone = 0.0  # they are warm now
         if self._seen.tasks:
             remember(self._call.fn, self._seen)
 

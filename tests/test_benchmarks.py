@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from conftest import needs_proc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,3 +190,36 @@ def test_an_unknown_name_is_told(tmp_path):
 
     assert done.returncode == 1
     assert "'sqrt' is none of sqrt-10k, " in done.stderr
+
+
+def test_a_soak_meets_every_kind_of_fault():
+    """Its calls end as the loop says, with tasks among them that raise, die and hang."""
+    pytest.importorskip("numpy")
+    from benchmarks.soak import KINDS, Soak
+
+    soak = Soak(seed=0)
+    for _ in range(60):
+        soak.call()
+
+    assert soak.done["calls"] == 60
+    assert all(soak.done[kind] for kind in KINDS)
+
+
+@needs_proc
+def test_a_soak_writes_its_table(tmp_path):
+    """The command writes down what the process holds, from the beginning to the end."""
+    pytest.importorskip("numpy")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.02", "--output", str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = [line for line in (tmp_path / "faults.md").read_text().splitlines() if "| 0.0 |" in line]
+    assert len(rows) == 11
+    assert all(int(cell) > 0 for row in rows for cell in row.split("|")[7:12])

@@ -87,6 +87,7 @@ class Lane:
         self.served = 0  # tasks, so far
         self.user: Lanes | None = None  # whom it told where it is
         self.ready = False
+        self.untried = False  # it has waited, and nothing was heard of it since
         self.over = False  # ended at the exit of the program
         self._pidfd = -1
         ours, theirs = (
@@ -224,6 +225,7 @@ def _lease(place: Place) -> Lane:
     """Take a warm lane, or start one; raise OSError if there cannot be one."""
     while taken := _take(1):
         lane = taken[0]
+        lane.untried = True
         if lane.process.poll() is None and not _poll(lane.fds()[1:], 0):
             break
         lane.end(0.0)  # it died while it was idle
@@ -444,6 +446,7 @@ class Lanes:
                     self._return(chunk, "modules that the worker had imported were edited")
                 elif chunk:
                     lane.chunk = None
+                    lane.untried = False
                     report = unpack(chunk, message)
                     lane.served += len(report.values)
                     self._free.append(lane)
@@ -459,7 +462,7 @@ class Lanes:
         ending = self._bury(lane)
         if chunk is None:
             return
-        if not lane.ready:
+        if not lane.ready or (lane.untried and running == IDLE):  # it had not begun with the chunk
             self._return(chunk, ending)
             return
         suspect = int(running) if running >= 0 else None

@@ -1,0 +1,106 @@
+"""What happens to workers, not to tasks: they die while idle, or cannot begin, or are lent."""
+
+import alone
+import pytest
+from alone import options_of, script
+from conftest import installed, needs_proc
+from table import ABROAD, LANES
+
+pytestmark = needs_proc
+
+POOLS = [name for name in ABROAD if name != "joblib" or installed("joblib")]
+
+IDLE = """\
+import os, signal
+from contextlib import suppress
+from parmap import pmap
+def task(x):
+    return x, os.getpid()
+for _ in range(5):
+    pairs = pmap(task, range(20), **OPTIONS)
+    assert [x for x, _ in pairs] == list(range(20))
+    for pid in {pid for _, pid in pairs}:
+        with suppress(ProcessLookupError):  # a pool that ends with its call
+            os.kill(pid, signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("executor", POOLS)
+def test_workers_may_die_between_calls(tmp_path, executor):
+    """Workers killed while they are idle are not missed by the next call."""
+    alone.run(tmp_path, script(tmp_path, IDLE, OPTIONS=options_of(executor))).check()
+
+
+FAILING = """\
+import os, pathlib, sys
+if "script.py" not in sys.orig_argv and "tracker" not in " ".join(sys.orig_argv):
+    with pathlib.Path("starts").open("a") as file:
+        file.write("x")
+    if pathlib.Path("starts").stat().st_size <= DEATHS:
+        os._exit(3)
+"""
+START = """\
+from parmap import ExecutorUnavailable, Failure, WorkerCrashed, pmap
+try:
+    results = pmap(lambda x: x + 1, range(3), **OPTIONS)
+except (ExecutorUnavailable, WorkerCrashed) as error:
+    print(type(error).__name__)
+else:
+    print([r.type if isinstance(r, Failure) else r for r in results])
+"""
+
+
+@pytest.mark.parametrize("executor", POOLS)
+def test_a_worker_may_die_at_its_start(tmp_path, executor):
+    """For an interpreter that dies before it is a worker comes another."""
+    (tmp_path / "sitecustomize.py").write_text(FAILING.replace("DEATHS", "1"))
+    source = script(tmp_path, START, OPTIONS=options_of(executor))
+
+    assert alone.run(tmp_path, source).check().stdout == "[1, 2, 3]\n"
+
+
+@pytest.mark.parametrize("executor", POOLS)
+def test_all_workers_may_die_at_their_start(tmp_path, executor):
+    """If none survives its start, that is said after a few attempts."""
+    (tmp_path / "sitecustomize.py").write_text(FAILING.replace("DEATHS", "1000"))
+    source = script(tmp_path, START, OPTIONS=options_of(executor))
+
+    end = alone.run(tmp_path, source).check()
+
+    assert end.stdout == ("ExecutorUnavailable\n" if executor in LANES else "WorkerCrashed\n")
+    assert len((tmp_path / "starts").read_text()) < 50
+
+
+LENT = """\
+import multiprocessing, os, sys
+from concurrent.futures import ProcessPoolExecutor
+from parmap import Failure, pmap
+def task(x):
+    if x == 30:
+        os._exit(3)
+    return 2 * x
+with MAKE as pool:
+    results = pmap(task, range(40), executor=pool, chunksize=1, on_error="return")
+    failed = {n for n, result in enumerate(results) if isinstance(result, Failure)}
+    assert 30 in failed and min(failed) > 20, failed
+    assert {results[n].kind for n in failed} == {"crash"}
+    assert all(result == 2 * n for n, result in enumerate(results) if n not in failed)
+    try:
+        pmap(task, range(40), executor=pool, chunksize=1)
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        "ProcessPoolExecutor(2, mp_context=multiprocessing.get_context('fork'))",
+        "multiprocessing.get_context('fork').Pool(2)",
+    ],
+)
+def test_a_crash_in_a_lent_pool(tmp_path, make):
+    """What had finished is kept, what was in flight has failed, and nobody waits for it."""
+    end = alone.run(tmp_path, script(tmp_path, LENT, MAKE=make))
+
+    assert end.check().stdout in ("WorkerCrashed\n", "ExecutorUnavailable\n")
