@@ -102,14 +102,17 @@ def _key(fn: Any) -> Any:
 
 
 class Auto:
-    """Chooses among the caller, and what *make* makes of "threads" or "processes"."""
+    """Chooses among the caller, and what *make* makes of "threads" or "processes".
+
+    *make* is also told whether tasks may wait: then more threads than cores are of use.
+    """
 
     def __init__(
         self,
         call: Call,
         source: Source,
         workers: int,
-        make: Callable[[Where], Executor],
+        make: Callable[[Where, bool], Executor],
     ) -> None:
         self.workers = 1  # while the caller computes, chunks need not get smaller towards the end
         self.window = workers
@@ -218,7 +221,7 @@ class Auto:
             self._try_sending()
             choice, why = where(self._seen, remaining, self._available, start)
         if choice != "serial":
-            self._start(choice, why)
+            self._start(choice, why, self._seen.waits)
             again, _ = where(self._seen, remaining, self._available, start)
             if self._pool is not None and again == "serial":
                 self._pool.close()  # the function is large: that is known only now
@@ -241,13 +244,13 @@ class Auto:
         except Exception:
             self._seen.sendable = False
 
-    def _start(self, choice: Where, why: str) -> None:
+    def _start(self, choice: Where, why: str, waits: bool) -> None:
         """Make the pool; if it cannot be made, everything stays here."""
         log("%s: %s", choice, why)
         from pickle import PicklingError
 
         try:
-            self._pool = self._make(choice)
+            self._pool = self._make(choice, waits)
         except PicklingError:
             self._settled = True
             return
@@ -336,7 +339,8 @@ class Auto:
         # times (imports, files, a process): at the usual 5 ms that would take half a second.
         sys.setswitchinterval(HASTE)
         try:
-            self._start(choice, f"a task takes more than {self._budget + LONG:.2g} s")
+            why = f"a task takes more than {self._budget + LONG:.2g} s"
+            self._start(choice, why, waits=True)  # for all that is known
             self._share()
         finally:
             sys.setswitchinterval(interval)

@@ -55,13 +55,13 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     if name == "processes" or own:
         return _lanes(call, workers, source, options)
 
-    def make(where: Where) -> Executor:
+    def make(where: Where, waits: bool) -> Executor:
         if where == "processes":
             return _processes(call, workers, source, options)
         from .executors.threads import Threads
 
-        waiting = min(32, usable_cpus() + 4) if options["workers"] is None else workers
-        return Threads(call, waiting, budget(waiting))
+        threads = min(32, usable_cpus() + 4) if waits and options["workers"] is None else workers
+        return Threads(call, threads, budget(threads))
 
     if careful(options) or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.

@@ -114,7 +114,8 @@ class World:
         self.pool = pool
         self.options = options
 
-    def make(self, choice):
+    def make(self, choice, waits):
+        self.waits = waits
         self.asked.append(choice)
         self.pools.append(self.pool(self.fn, **self.options))
         return self.pools[-1]
@@ -151,12 +152,23 @@ def test_work_goes_to_processes(slow):
 
 
 def test_waiting_goes_to_threads(slow):
-    """Tasks that use no processor go to threads."""
+    """Tasks that use no processor go to threads, more of them than there are cores."""
     slow["cpu"] = 0.0
     world = World(str)
 
     assert results(world, range(100)) == [str(n) for n in range(100)]
     assert world.asked == ["threads"]
+    assert world.waits
+
+
+def test_work_without_the_gil_goes_to_threads(slow):
+    """Tasks that compute and let other threads run go to threads, one for each core."""
+    auto.remember(str, seen(0.01, looks=LOOKS, free=LOOKS))
+    world = World(str)
+
+    assert results(world, range(100)) == [str(n) for n in range(100)]
+    assert world.asked == ["threads"]
+    assert not world.waits
 
 
 def test_endless_work_goes_to_processes(slow):
@@ -259,7 +271,7 @@ def test_a_function_that_cannot_be_sent_runs_in_the_caller(slow):
     """A closure over a lock is no error under auto, and is tried once."""
     world = World(str)
 
-    def refuse(choice):
+    def refuse(choice, waits):
         world.asked.append(choice)
         raise pickle.PicklingError("fn is a lock")
 
@@ -281,7 +293,7 @@ def test_without_workers_the_call_is_serial_with_one_warning(slow):
     """Where no worker can be started, the list arrives all the same."""
     world = World(str)
 
-    def refuse(choice):
+    def refuse(choice, waits):
         raise ExecutorUnavailable("no processes here")
 
     world.make = refuse

@@ -30,6 +30,7 @@ from conftest import ABROAD, COSTLY, EVERYWHERE, SIDE_BY_SIDE
 
 from parmap import Failure, partition, pcall, pimap, pmap, pstarmap, shutdown
 from parmap.events import Call, Chunk
+from parmap.executors.threads import Threads
 
 MANY = 3_000
 
@@ -407,6 +408,28 @@ def test_an_instance_that_was_shut_down_is_reported():
     pool.join()
     with pytest.raises((RuntimeError, ValueError)):
         pmap(work.double, [1], executor=pool)
+
+
+def test_what_waits_for_a_thread_is_given_up():
+    """A chunk that no thread has begun when the call is closed is never begun."""
+    begun, first, gate = [], threading.Event(), threading.Event()
+
+    def task(x):
+        begun.append(x)
+        first.set()
+        gate.wait(30)
+
+    executor = Threads(Call(task, "item"), 1, 0.1)
+    executor.submit(Chunk(0, [0]))
+    executor.submit(Chunk(1, [1]))
+    assert first.wait(30)
+    executor.close()
+    gate.set()
+    for thread in threading.enumerate():
+        if thread.name == "parmap-1":
+            thread.join(30)
+
+    assert begun == [0]
 
 
 def test_workers_of_futures_start_together():

@@ -6,7 +6,8 @@ daemons, so that a task which never ends does not keep the interpreter from endi
 
 from __future__ import annotations
 
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from threading import Thread
 
 from .border import ByReference
@@ -21,7 +22,7 @@ class Threads:
 
     def __init__(self, call: Call, workers: int, budget: float) -> None:
         self.workers = workers
-        self.window = workers
+        self.window = 2 * workers  # a queue for all: none waits for the caller, who needs the GIL
         self._border = ByReference(call, budget)
         self._out = 0
         self._started = 0
@@ -47,6 +48,9 @@ class Threads:
 
     def close(self) -> None:
         self._border.stop()
+        with suppress(Empty):
+            while True:
+                self._chunks.get_nowait()
         for _ in range(self._started):
             self._chunks.put(None)
 
