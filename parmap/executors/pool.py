@@ -50,6 +50,7 @@ class Pool:
         # together with the workers, and a Connection does not survive the collector and `close`.
         self._awake, self._waker = socketpair()
         self._watched: dict[int, Any] = {}
+        self._mourned: set[Any] = set()  # a borrowed pool keeps its dead for a tenth of a second
         self._news: list[Report] = []
 
     def submit(self, chunk: Chunk) -> None:
@@ -116,7 +117,8 @@ class Pool:
         if not isinstance(pool, ThreadPool):
             # The Process objects must be held: the pool drops a dead one, its sentinel is closed,
             # the number used again, and a watch of the number alone would sleep for ever.
-            self._watched = {process.sentinel: process for process in pool._pool}  # type: ignore[attr-defined]
+            processes = set(pool._pool) - self._mourned  # type: ignore[attr-defined]
+            self._watched = {process.sentinel: process for process in processes}
         return pool
 
     def _mourn(self, dead: list[Any]) -> None:
@@ -126,6 +128,7 @@ class Pool:
         for process in dead:
             process.join(1.0)
             del self._watched[process.sentinel]
+            self._mourned.add(process)
         codes = [process.exitcode for process in dead]
         if self._borrowed is not None:
             recycling = getattr(self._borrowed, "_maxtasksperchild", None) is not None
