@@ -101,9 +101,15 @@ class Program:
     def end(self):
         """Wait for the end of the program, and of whatever it has started."""
         code = self.process.wait(LIMIT)
+        left = []
+
+        def gone():  # at one moment: in the next, a program beside may show its own
+            left[:] = self._left()
+            return not left
+
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: not self._left(), "all of it to end", GONE)
-        return End(code, self._said("stdout"), self._said("stderr"), self._left())
+            wait_until(gone, "all of it to end", GONE)
+        return End(code, self._said("stdout"), self._said("stderr"), left)
 
     def _said(self, name):
         return (self.folder / name).read_text("utf-8")
