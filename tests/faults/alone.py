@@ -85,7 +85,7 @@ class Program:
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
         for name in _shared() - self._shared_before:  # its trackers were killed, too
-            if str(self.process.pid) in name:
+            if _owner(name) == self.process.pid:
                 shutil.rmtree(SHARED / name, ignore_errors=True)
                 (SHARED / name).unlink(missing_ok=True)
 
@@ -122,18 +122,20 @@ class Program:
                 words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
                 left.append(f"process {pid}: {' '.join(words)}")
         left += sorted(map(str, self.temporary.iterdir()))
-        return left + sorted(filter(self._ours, _shared() - self._shared_before))
-
-    def _ours(self, name):
-        """Tell whether a new *name* in shared memory is ours, not of a program that runs beside."""
-        pid = re.search(r"(?:loky-|folder_)(\d+)", name)
-        return pid is None or int(pid[1]) == self.process.pid
+        new = _shared() - self._shared_before
+        return left + sorted(name for name in new if _owner(name) in (None, self.process.pid))
 
 
 def _shared():
     if not SHARED.is_dir():
         return set()
     return {path.name for path in SHARED.iterdir() if path.name.startswith(KEPT_THERE)}
+
+
+def _owner(name):
+    """Return the number of the process that made *name* in shared memory; None if it is not told."""
+    found = re.search(r"(?:loky-|folder_)(\d+)", name)
+    return int(found[1]) if found else None
 
 
 def run(folder, *command, **options):
