@@ -133,7 +133,7 @@ def _shared():
 
 
 def _owner(name):
-    """Return the number of the process that made *name* in shared memory; None if it is not told."""
+    """Return the process that made *name* in shared memory, by its number, if the name has it."""
     found = re.search(r"(?:loky-|folder_)(\d+)", name)
     return int(found[1]) if found else None
 
