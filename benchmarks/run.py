@@ -100,8 +100,16 @@ def _peak(*, reset: bool = False) -> float:
     try:
         if reset:
             Path("/proc/self/clear_refs").write_text("5")
-        status = Path("/proc/self/status").read_text()
-        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+    except OSError:
+        return 0.0
+    return megabytes("VmHWM")
+
+
+def megabytes(field: str, pid: int | str = "self") -> float:
+    """Return a *field* of `/proc/PID/status` in MB; 0.0 if there is none, or no such process."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+        return int(status.partition(f"{field}:")[2].split()[0]) / 1024
     except (OSError, IndexError):
         return 0.0
 

@@ -24,6 +24,7 @@ import numpy as np
 from parmap import Failure, pimap, pmap, warm
 
 from .pages import DOCS, fill, say, table
+from .run import megabytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,8 +115,8 @@ def held() -> list[int]:
         len(os.listdir("/proc/self/fd")),
         threading.active_count(),
         len(children),
-        round(_megabytes(os.getpid())),
-        round(sum(map(_megabytes, children))),
+        round(megabytes("RssAnon")),  # no file's, and nobody else's
+        round(sum(megabytes("RssAnon", pid) for pid in children)),
     ]
 
 
@@ -127,16 +128,6 @@ def _children() -> Iterator[int]:
             continue
         if int(fields[1]) == os.getpid():
             yield int(stat.parent.name)
-
-
-def _megabytes(pid: int) -> float:
-    """Return the memory of a process that is no file's and nobody else's."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    found = status.partition("RssAnon:")[2].split()  # none if it has ended
-    return int(found[0]) / 1024 if found else 0.0
 
 
 def main() -> None:

@@ -42,10 +42,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     if name == "serial":
         return Serial(call, ALONE)
     if name == "threads":
-        from .executors.threads import Threads
-
-        workers = count(workers, min(32, usable_cpus() + 4))
-        return Threads(call, workers, budget(workers))
+        return _threads(call, workers)
     if name in ("multiprocessing", "futures", "joblib"):
         from .executors.start import starting
 
@@ -58,15 +55,20 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     def make(where: Where, waits: bool) -> Executor:
         if where == "processes":
             return _processes(call, workers, source, options)
-        from .executors.threads import Threads
-
-        threads = min(32, usable_cpus() + 4) if waits and options["workers"] is None else workers
-        return Threads(call, threads, budget(threads))
+        return _threads(call, options["workers"] if waits else workers)
 
     if careful(options) or call.initializer is not None:
         # Asked to contain failures, or to prepare workers: no task runs in the caller.
         return _processes_or_threads(call, workers, source, options)
     return Auto(call, source, workers, make)
+
+
+def _threads(call: Call, workers: int | None) -> Executor:
+    """Return threads for one call; None: as many as are of use to tasks that wait."""
+    from .executors.threads import Threads
+
+    workers = count(workers, min(32, usable_cpus() + 4))
+    return Threads(call, workers, budget(workers))
 
 
 def _pool(call: Call, name: str, workers: int | None) -> Executor:
@@ -120,9 +122,7 @@ def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]
     """Return what stands for processes where nobody asked for an executor by name."""
     if os.name != "nt":
         return _lanes(call, workers, source, options)
-    from .executors.futures import Futures
-
-    return Futures(call, budget(workers), workers)
+    return _pool(call, "futures", workers)
 
 
 def _processes_or_threads(
@@ -133,9 +133,7 @@ def _processes_or_threads(
     try:
         return _processes(call, workers, source, options)
     except PicklingError:
-        from .executors.threads import Threads
-
-        return Threads(call, workers, budget(workers))
+        return _threads(call, workers)
 
 
 def _borrowed(call: Call, instance: Any) -> Executor:

@@ -151,19 +151,24 @@ def test_later_results_replace_earlier_ones():
     assert [run["contender"] for run in merged["runs"]] == ["loop", "parmap"]
 
 
-def test_the_command_writes_its_page(tmp_path):
-    """A quick run of one workload measures, compares and writes page and raw results."""
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "benchmarks", "--quick", "--only", "sqrt-10k"),
-            *("--contenders", "parmap,ThreadPoolExecutor", "--output", str(tmp_path)),
-        ],
+def command(*words):
+    """Run `python -m` with *words*; return what it said."""
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
         timeout=100,
+    )
+
+
+def test_the_command_writes_its_page(tmp_path):
+    """A quick run of one workload measures, compares and writes page and raw results."""
+    done = command(
+        *("benchmarks", "--quick", "--only", "sqrt-10k"),
+        *("--contenders", "parmap,ThreadPoolExecutor", "--output", tmp_path),
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
@@ -179,14 +184,7 @@ def test_the_command_writes_its_page(tmp_path):
 
 def test_an_unknown_name_is_told(tmp_path):
     """A workload that does not exist ends the command with the names of those that do."""
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--only", "sqrt", "--output", str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    done = command("benchmarks", "--only", "sqrt", "--output", tmp_path)
 
     assert done.returncode == 1
     assert "'sqrt' is none of sqrt-10k, " in done.stderr
@@ -209,15 +207,7 @@ def test_a_soak_meets_every_kind_of_fault():
 def test_a_soak_writes_its_table(tmp_path):
     """The command writes down what the process holds, from the beginning to the end."""
     pytest.importorskip("numpy")
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.soak", "--minutes", "0.02", "--output", str(tmp_path)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    done = command("benchmarks.soak", "--minutes", "0.02", "--output", tmp_path)
 
     assert done.returncode == 0, done.stdout + done.stderr
     rows = [line for line in (tmp_path / "faults.md").read_text().splitlines() if "| 0.0 |" in line]

@@ -435,11 +435,12 @@ def test_what_waits_for_a_thread_is_given_up():
 def test_workers_of_futures_start_together():
     """None starts later, while another may die: Python 3.11's executor cannot bear that."""
     from parmap.executors import futures
+    from parmap.executors.start import workers_of
 
     with closing(futures.Futures(Call(int, "item"), 0.1, workers=3)) as executor:
         executor.submit(Chunk(0, [1]))
 
-        assert len(futures._workers(executor._owned)) == 3
+        assert len(workers_of(executor._owned)) == 3
 
 
 # Errors

@@ -16,7 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import first_at_exit, fresh_interpreters, kill, prepare, starting
+from .start import first_at_exit, fresh_interpreters, kill, prepare, starting, workers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,14 +32,10 @@ GRACE = 0.1  # seconds a task may go on after its call was given up; then its wo
 _ours: WeakSet[Executor] = WeakSet()
 
 
-def _workers(executor: Executor) -> list[Any]:
-    return list((getattr(executor, "_processes", None) or {}).values())
-
-
 def _kill_all() -> None:
     """At the end of the program, kill the workers that their executor would wait for."""
     for executor in list(_ours):
-        for process in _workers(executor):
+        for process in workers_of(executor):
             kill(process)
 
 
@@ -117,7 +113,7 @@ class Futures:
         owned, self._owned = self._owned, None
         if owned is None:
             return
-        processes = _workers(owned)
+        processes = workers_of(owned)
         late = bool(wait(self._chunks, GRACE).not_done)
         if late:
             # There is no public way to stop what runs.  One of the killed may have been in the

@@ -16,7 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import first_at_exit, kill, start_trackers, starting
+from .start import first_at_exit, kill, start_trackers, starting, workers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def _kill_loky() -> None:
     import sys
 
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
-    executor = getattr(loky, "_executor", None)
-    for process in list((getattr(executor, "_processes", None) or {}).values()):
+    for process in workers_of(getattr(loky, "_executor", None)):
         kill(process)
 
 

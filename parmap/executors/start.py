@@ -100,6 +100,11 @@ def first_at_exit(hook: Callable[[], None]) -> None:
             getattr(threading, "_register_atexit", atexit.register)(hook)
 
 
+def workers_of(executor: Any) -> list[Any]:
+    """Return the processes of a ProcessPoolExecutor or of loky's; no public way tells."""
+    return list((getattr(executor, "_processes", None) or {}).values())
+
+
 def kill(process: Any) -> None:
     """Kill a multiprocessing *process*; those of loky's context have no `kill` of their own."""
     import os

@@ -8,13 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import uuid
 from pathlib import Path
 
-from conftest import environment, with_token
+from conftest import environment, installed, with_token
+from table import ABROAD
 from work import wait_until
 
 HERE = Path(__file__).parent
+POOLS = [name for name in ABROAD if name != "joblib" or installed("joblib")]
 LIMIT = 30.0  # seconds a program may take; what takes longer hangs
 GONE = 5.0  # seconds after the end of a program until nothing of it may be left
 SHARED = Path("/dev/shm")
@@ -150,6 +153,13 @@ def script(folder, source, **words):
         source = source.replace(word, value if isinstance(value, str) else repr(value))
     (folder / "script.py").write_text(source, "utf-8")
     return "script.py"
+
+
+def in_new_workers(folder, source):
+    """Have each interpreter run *source* at its start, if a script in *folder* starts a worker."""
+    condition = 'if "script.py" not in sys.orig_argv and "tracker" not in " ".join(sys.orig_argv):'
+    text = f"import sys\n{condition}\n{textwrap.indent(source, '    ')}"
+    (folder / "sitecustomize.py").write_text(text, "utf-8")
 
 
 def options_of(executor):

@@ -5,14 +5,13 @@ import signal
 
 import alone
 import pytest
-from alone import Program, options_of, script
-from conftest import installed, needs_proc
+from alone import POOLS, Program, in_new_workers, options_of, script
+from conftest import needs_proc
 from table import ABROAD, LANES
 from work import wait_until
 
 pytestmark = needs_proc
 
-POOLS = [name for name in ABROAD if name != "joblib" or installed("joblib")]
 DEEDS = ["sleeps", "is_stuck_in_c"]
 WORKERS = [(executor, deed) for executor in POOLS for deed in DEEDS]
 # What a task has started is in the process group of its worker, and ends with it.
@@ -59,17 +58,16 @@ def test_ctrl_c_ends_a_program_whose_own_threads_run_tasks(tmp_path, kill, execu
 
 
 BOOTING = """\
-import os, pathlib, sys, time
-if "script.py" not in sys.orig_argv and "tracker" not in " ".join(sys.orig_argv):
-    pathlib.Path(f"booting-{os.getpid()}").touch()
-    time.sleep(1)
+import os, pathlib, time
+pathlib.Path(f"booting-{os.getpid()}").touch()
+time.sleep(1)
 """
 
 
 @pytest.mark.parametrize("executor", POOLS)
 def test_ctrl_c_while_workers_start(tmp_path, executor):
     """SIGINT to the group while interpreters of workers start is said once, by the program."""
-    (tmp_path / "sitecustomize.py").write_text(BOOTING)
+    in_new_workers(tmp_path, BOOTING)
     source = script(tmp_path, BUSY, DEED="sleeps", OPTIONS=options_of(executor))
     with Program(tmp_path, source) as program:
         wait_until(lambda: len(list(tmp_path.glob("booting-*"))) == 2, "two workers to start")

@@ -5,13 +5,12 @@ import subprocess
 
 import alone
 import pytest
-from alone import options_of, script
-from conftest import installed, needs_proc
+from alone import POOLS, options_of, script
+from conftest import needs_proc
 from table import ABROAD, LANES
 
 pytestmark = needs_proc
 
-POOLS = [name for name in ABROAD if name != "joblib" or installed("joblib")]
 
 HEAD = """\
 import os, pathlib, signal, sys, threading, time

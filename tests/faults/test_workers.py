@@ -2,13 +2,12 @@
 
 import alone
 import pytest
-from alone import options_of, script
-from conftest import installed, needs_proc
-from table import ABROAD, LANES
+from alone import POOLS, in_new_workers, options_of, script
+from conftest import needs_proc
+from table import LANES
 
 pytestmark = needs_proc
 
-POOLS = [name for name in ABROAD if name != "joblib" or installed("joblib")]
 
 IDLE = """\
 import os, signal
@@ -33,12 +32,11 @@ def test_workers_may_die_between_calls(tmp_path, executor):
 
 
 FAILING = """\
-import os, pathlib, sys
-if "script.py" not in sys.orig_argv and "tracker" not in " ".join(sys.orig_argv):
-    with pathlib.Path("starts").open("a") as file:
-        file.write("x")
-    if pathlib.Path("starts").stat().st_size <= DEATHS:
-        os._exit(3)
+import os, pathlib
+with pathlib.Path("starts").open("a") as file:
+    file.write("x")
+if pathlib.Path("starts").stat().st_size <= DEATHS:
+    os._exit(3)
 """
 START = """\
 from parmap import ExecutorUnavailable, Failure, WorkerCrashed, pmap
@@ -54,7 +52,7 @@ else:
 @pytest.mark.parametrize("executor", POOLS)
 def test_a_worker_may_die_at_its_start(tmp_path, executor):
     """For an interpreter that dies before it is a worker comes another."""
-    (tmp_path / "sitecustomize.py").write_text(FAILING.replace("DEATHS", "1"))
+    in_new_workers(tmp_path, FAILING.replace("DEATHS", "1"))
     source = script(tmp_path, START, OPTIONS=options_of(executor))
 
     assert alone.run(tmp_path, source).check().stdout == "[1, 2, 3]\n"
@@ -63,7 +61,7 @@ def test_a_worker_may_die_at_its_start(tmp_path, executor):
 @pytest.mark.parametrize("executor", POOLS)
 def test_all_workers_may_die_at_their_start(tmp_path, executor):
     """If none survives its start, that is said after a few attempts."""
-    (tmp_path / "sitecustomize.py").write_text(FAILING.replace("DEATHS", "1000"))
+    in_new_workers(tmp_path, FAILING.replace("DEATHS", "1000"))
     source = script(tmp_path, START, OPTIONS=options_of(executor))
 
     end = alone.run(tmp_path, source).check()
