@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Iterator
+from functools import partial
 from time import monotonic
 
 from .auto import brief
@@ -376,11 +377,12 @@ class Stream(Iterator["R"]):
     __module__ = "parmap"
 
     def __init__(self, started: _Started, *, ordered: bool, buffersize: int | None) -> None:
-        self._started = started
-        # Registered now, this runs before the exit handlers of the pool that may be below.
-        atexit.register(started.close)
         # The generator does not refer to this object: one that is dropped is closed at once.
         self._results: Generator[R, None, None] = _read(started, ordered, buffersize)
+        self._started = started
+        self._at_exit = partial(_close_unread, self._results, started)
+        # Registered now, this runs before the exit handlers of the pool that may be below.
+        atexit.register(self._at_exit)
 
     def __iter__(self) -> Stream[R]:
         return self
@@ -401,7 +403,13 @@ class Stream(Iterator["R"]):
         """Draw no more input, stop what runs, and give the workers back.  May be called twice."""
         self._results.close()
         self._started.close()
-        atexit.unregister(self._started.close)
+        atexit.unregister(self._at_exit)
+
+
+def _close_unread(results: Generator[Any, None, None], started: _Started) -> None:
+    """Close a call at the end of the program, unless a daemon thread is in the middle of it."""
+    if not results.gi_running:  # type: ignore[attr-defined]
+        started.close()
 
 
 def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator[Any, None, None]:

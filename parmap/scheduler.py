@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from .errors import ExecutorUnavailable
 from .events import Batch, Chunk, Loss, Unsendable
 
 TYPE_CHECKING = False
@@ -64,8 +65,11 @@ class Run:
         """Return the batches that have become ready, at least one unless the run has ended.
 
         Draws no item of the input from index *limit* on.  Waits for the executor if need be, but
-        only if it may *block*; else there may be no batch.
+        only if it may *block*; else there may be no batch.  Raises ExecutorUnavailable if it was
+        closed, as it is at the end of the program.
         """
+        if self._closed:
+            raise ExecutorUnavailable("the map was closed before it was read to its end")
         self._fill(limit)
         while self._out and not self._ready:
             reports = self._executor.wait(block)

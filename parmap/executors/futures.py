@@ -16,7 +16,16 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import first_at_exit, fresh_interpreters, kill, prepare, starting, workers_of
+from .start import (
+    finish_threads,
+    first_at_exit,
+    fresh_interpreters,
+    halt_daemon,
+    kill,
+    prepare,
+    starting,
+    workers_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,9 +43,21 @@ _ours: WeakSet[Executor] = WeakSet()
 
 def _kill_all() -> None:
     """At the end of the program, kill the workers that their executor would wait for."""
+    finish_threads()
     for executor in list(_ours):
-        for process in workers_of(executor):
-            kill(process)
+        thread = executor._executor_manager_thread  # type: ignore[attr-defined]
+        if thread is not None:  # it is at work
+            _kill(executor)
+            thread.join(PATIENCE)  # else the library might wake it up just when it goes
+
+
+def _kill(executor: Any) -> None:
+    """Kill the workers of *executor*; there is no public way to stop what runs."""
+    for process in workers_of(executor):
+        kill(process)
+    # One of them may have been in the middle of a result: unless we close our own end of that
+    # pipe, too, the executor's thread waits for the rest of it for ever.
+    executor._result_queue._writer.close()
 
 
 class Futures:
@@ -110,18 +131,14 @@ class Futures:
 
     def _break(self) -> None:
         """Let go of an executor of ours: broken, or no longer needed."""
+        halt_daemon()
         owned, self._owned = self._owned, None
         if owned is None:
             return
         processes = workers_of(owned)
         late = bool(wait(self._chunks, GRACE).not_done)
         if late:
-            # There is no public way to stop what runs.  One of the killed may have been in the
-            # middle of a result: unless we close our own end of that pipe, too, the executor's
-            # thread waits for the rest of it for ever.
-            for process in processes:
-                kill(process)
-            owned._result_queue._writer.close()  # type: ignore[attr-defined]
+            _kill(owned)
         thread = owned._executor_manager_thread  # type: ignore[attr-defined]
         # Among the killed it would stumble over the cancelled.
         owned.shutdown(wait=False, cancel_futures=not late)

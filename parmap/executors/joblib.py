@@ -16,7 +16,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import first_at_exit, kill, start_trackers, starting, workers_of
+from .start import finish_threads, first_at_exit, kill, start_trackers, starting, workers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def _kill_loky() -> None:
     """At the end of the program, kill the workers that joblib would wait for, busy or not."""
     import sys
 
+    finish_threads()
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     for process in workers_of(getattr(loky, "_executor", None)):
         kill(process)
@@ -173,7 +174,8 @@ class Joblib:
 
     def _break(self) -> None:
         if not self._borrowed:
-            self._backend.abort_everything(ensure_ready=True)
+            with starting("joblib"):
+                self._backend.abort_everything(ensure_ready=True)
 
     def _lose(self, chunk: Chunk, error: Exception, then: Fate) -> None:
         crash = WorkerCrashed(f"a worker of joblib's backend died: {error}")

@@ -19,7 +19,7 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import fresh_interpreters, kill, prepare, starting
+from .start import finish_threads, first_at_exit, fresh_interpreters, kill, prepare, starting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ class Pool:
             with starting("multiprocessing"):
                 pool = context.Pool(self.workers, initializer=prepare, initargs=offer())
             self._owned = pool
+            first_at_exit(finish_threads)
         else:
             return self._owned
         if not isinstance(pool, ThreadPool):

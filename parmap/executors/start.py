@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import sys
+import threading
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
+from threading import Thread, current_thread, get_ident, main_thread
+from time import monotonic, sleep
+from weakref import WeakSet
 
 from ..errors import ExecutorUnavailable
 from ..lifeline import hold
@@ -13,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
+
+PATIENCE = 1.0  # seconds for what is being started at the end of the program
 
 
 def fresh_interpreters(executor: str) -> Any:
@@ -63,6 +70,11 @@ def prepare(parent: int, line: int) -> None:
     hold(parent, line)
 
 
+_callers: WeakSet[Thread] = WeakSet()  # the threads that have started workers
+_starting: set[int] = set()  # the threads that do it at this moment
+_over = False  # the program has come to its end
+
+
 @contextmanager
 def starting(executor: str) -> Iterator[None]:
     """While workers are started: spare them Ctrl-C until `prepare`, and say what prevents them."""
@@ -70,7 +82,10 @@ def starting(executor: str) -> Iterator[None]:
 
     masks = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else ()
+    _callers.add(current_thread())
+    _starting.add(get_ident())
     try:
+        halt_daemon()
         yield
     except (BrokenExecutor, ExecutorUnavailable):
         raise
@@ -80,6 +95,7 @@ def starting(executor: str) -> Iterator[None]:
             "executor='processes' may"
         ) from error
     finally:
+        _starting.discard(get_ident())
         if masks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -92,12 +108,34 @@ def first_at_exit(hook: Callable[[], None]) -> None:
 
     The hook registered last runs first: so call this when that library was imported.
     """
-    import threading
-
     if hook not in _hooks:
         _hooks.add(hook)
         with suppress(RuntimeError):  # the program is ending already
             getattr(threading, "_register_atexit", atexit.register)(hook)
+
+
+def finish_threads() -> None:
+    """At the end of the program, wait for the threads with calls that Python waits for later.
+
+    Then the libraries take no more tasks.  From here on daemon threads halt in `halt_daemon`.
+    """
+    global _over
+    # Those of a ThreadPoolExecutor wait to be told.
+    pooled = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ())
+    for thread in list(_callers):
+        if not (thread.daemon or thread is main_thread() or thread in pooled):
+            thread.join()
+    _over = True
+    end = monotonic() + PATIENCE
+    while _starting and monotonic() < end:
+        sleep(0.01)
+
+
+def halt_daemon() -> None:
+    """Go no further in a daemon thread at the end of the program: what it did would be left."""
+    while _over and current_thread().daemon:
+        _starting.discard(get_ident())
+        sleep(60)
 
 
 def workers_of(executor: Any) -> list[Any]:

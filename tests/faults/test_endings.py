@@ -125,26 +125,75 @@ def test_a_program_may_end_while_a_lazy_map_is_busy(tmp_path, executor, deed):
 DAEMON = """\
 import pathlib, threading, time
 import deeds
-from parmap import pmap
+from parmap import pimap, pmap
 def task(x):
     pathlib.Path(f"busy-{x}").touch()
     return deeds.sleeps(x)
 def call():
-    pmap(task, range(4), **OPTIONS)
+    list(DOOR(task, range(4), **OPTIONS))
 threading.Thread(target=call, daemon=True).start()
 while not (pathlib.Path("busy-0").exists() and pathlib.Path("busy-1").exists()):
     time.sleep(0.01)
 """
 
 
+@pytest.mark.parametrize("door", ["pmap", "pimap"])
 @pytest.mark.parametrize("executor", [*POOLS, "threads"])
-def test_a_program_may_end_while_a_daemon_thread_maps(tmp_path, executor):
-    """A daemon thread in the middle of a pmap does not keep the program, and leaves nothing."""
-    end = alone.run(tmp_path, script(tmp_path, DAEMON, OPTIONS=options_of(executor)))
+def test_a_program_may_end_while_a_daemon_thread_maps(tmp_path, executor, door):
+    """A daemon thread in the middle of a map does not keep the program, and leaves nothing."""
+    end = alone.run(tmp_path, script(tmp_path, DAEMON, DOOR=door, OPTIONS=options_of(executor)))
 
-    if executor in ("futures", "joblib"):  # loky's tracker of resources clears up, and says so
+    if executor == "joblib":  # its tracker of resources clears up now and then, and says so
         end.check(stderr=end.stderr)
     else:
+        end.check()
+
+
+THREAD = """\
+import pathlib, threading, time
+from parmap import pmap
+def task(x):
+    pathlib.Path(f"busy-{x}").touch()
+    time.sleep(0.1)
+    return 2 * x
+def call():
+    print(pmap(task, range(12), chunksize=1, **OPTIONS))
+threading.Thread(target=call).start()
+while not pathlib.Path("busy-0").exists():
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("executor", [*POOLS, "threads"])
+def test_a_program_ends_after_its_threads(tmp_path, executor):
+    """A thread that Python waits for at the end of the program maps on to the end of its call."""
+    end = alone.run(tmp_path, script(tmp_path, THREAD, OPTIONS=options_of(executor))).check()
+
+    assert end.stdout == f"{[2 * x for x in range(12)]}\n"
+
+
+UNREAD = """\
+import atexit, itertools
+def last():
+    try:
+        for _ in range(100):
+            next(results)
+    except RuntimeError as error:
+        print(type(error).__name__)
+atexit.register(last)
+from parmap import pimap
+results = pimap(abs, itertools.count(), chunksize=1, **OPTIONS)
+next(results)
+"""
+
+
+@pytest.mark.parametrize("executor", [*POOLS, "threads", "serial"])
+def test_a_lazy_map_read_on_at_exit_says_that_it_was_closed(tmp_path, executor):
+    """Once the exit handlers of parmap have run, a pimap ends with an error, not with a wait."""
+    end = alone.run(tmp_path, script(tmp_path, UNREAD, OPTIONS=options_of(executor)))
+
+    assert end.stdout == "ExecutorUnavailable\n"
+    if executor != "joblib":  # its own tracker reports what is left of its own pool
         end.check()
 
 
