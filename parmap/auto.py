@@ -20,12 +20,13 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from contextlib import suppress
 from threading import Lock, Thread
 from time import perf_counter, sleep
 
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
-from .events import Chunk, Loss, Report, Unsendable
+from .events import Chunk, Report, Unsendable
 from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, where
 from .tasks import run_here
 
@@ -139,10 +140,15 @@ class Auto:
             self._begin(known)
 
     def submit(self, chunk: Chunk) -> None:
-        if self._away and not self._send(chunk):
-            self._local.append(chunk)
-        elif not self._away:
+        if not self._away:
             self._held.append(chunk)
+            return
+        try:
+            self._send(chunk)
+        except Unsendable:
+            if len(chunk) > 1:
+                raise  # it comes again in halves, and only what cannot be sent stays here
+            self._local.append(chunk)
 
     def wait(self, block: bool) -> list[Report]:
         self._share()
@@ -193,7 +199,8 @@ class Auto:
         """Run *chunk* here, with the companion beside it while there is something to choose."""
         if self._wants_companion and not self._settled:
             self._wants_companion = False
-            Thread(target=self._look, name="parmap-companion", daemon=True).start()
+            with suppress(RuntimeError):  # no thread can be started: then nobody helps
+                Thread(target=self._look, name="parmap-companion", daemon=True).start()
         self._since = perf_counter()
         try:
             return run_here(self._call, chunk, self._budget if self._pool is None else BOOTING)
@@ -270,23 +277,24 @@ class Auto:
             self._away = self._settled = True
         if self._away:
             self.workers, self.window = pool.workers, pool.window
-        room = self.window if self._away else self._available - 1
-        while self._held and len(self._sent) < room:
+        room = self.window if self._away else min(self._available - 1, pool.window)
+        while self._held and self._pool is not None and len(self._sent) < room:
             chunk = self._held.popleft()
-            if not self._send(chunk):
+            try:
+                self._send(chunk)
+            except Unsendable:
                 self._local.append(chunk)
 
-    def _send(self, chunk: Chunk) -> bool:
-        """Give *chunk* to the pool; return False if it must run here."""
+    def _send(self, chunk: Chunk) -> None:
+        """Give *chunk* to the pool; raise Unsendable if it must run here."""
         assert self._pool is not None
         try:
             self._pool.submit(chunk)
-        except Unsendable:
-            if len(chunk) > 1 and self._away:
-                raise  # it comes again in halves, and only what cannot be sent stays here
-            return False
-        self._sent.append(chunk)
-        return True
+        except ExecutorUnavailable as error:
+            self._held.append(chunk)
+            self._give_up(error)
+        else:
+            self._sent.append(chunk)
 
     def _collect(self, block: bool) -> list[Report]:
         """Return the reports of the pool."""
@@ -295,8 +303,7 @@ class Auto:
             reports = self._pool.wait(block)
         except ExecutorUnavailable as error:
             self._give_up(error)
-            lost, self._sent = self._sent, []
-            return [Report(chunk, [], loss=Loss(error, "crash", "again")) for chunk in lost]
+            return []
         for report in reports:
             self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
             if self._where == "processes":  # threads share a lock, and measure each other
@@ -310,6 +317,8 @@ class Auto:
         warn(f"parmap runs serially: {error}", RuntimeWarning, stacklevel=2)
         if self._pool is not None:
             self._pool.close()
+        self._held.extend(self._sent)
+        self._sent.clear()
         self._pool, self._away, self._settled = None, False, True
         self.workers = self.window = 1
 

@@ -17,20 +17,21 @@ import signal
 from .machine import above_streams
 
 _ends: list[int] = []  # of the pipe: for reading, for writing
-_held: set[tuple[int, int]] = set()  # in a worker
+_held: set[tuple[int | str, int]] = set()  # in a worker
 
 
 def offer() -> tuple[int, int]:
     """Return what a worker needs for `hold`: our process id, and our end for reading."""
-    if not _ends:
-        _ends.extend(map(above_streams, os.pipe()))
+    # A pipe made before the program gave up its privileges could not be opened by a worker.
+    if not _ends or os.fstat(_ends[0]).st_uid != os.geteuid():
+        _ends[:0] = map(above_streams, os.pipe())
     return os.getpid(), _ends[0]
 
 
-def hold(pid: int, fd: int) -> None:
+def hold(pid: int | str, fd: int) -> None:
     """Let this process be killed when process *pid* ends, if the system can do it.
 
-    If that has ended already, so does this one.
+    If that has ended already, so does this one.  *pid* is "self" if we have inherited *fd*.
     """
     if (pid, fd) in _held:
         return
@@ -39,12 +40,14 @@ def hold(pid: int, fd: int) -> None:
         import fcntl
         import select
 
-        line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
-        fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
-        # With what its tasks have started, if it leads a group of its own.
-        leads = os.getpgrp() == os.getpid()
-        fcntl.fcntl(line, fcntl.F_SETOWN, -os.getpid() if leads else os.getpid())
-        fcntl.fcntl(line, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+        us = os.getpid()
+        # With what its tasks have started, if it leads a group of its own; and itself, should a
+        # task leave that group.
+        for owner in (us, -us) if os.getpgrp() == us else (us,):
+            line = os.open(f"/proc/{pid}/fd/{fd}", os.O_RDONLY | os.O_NONBLOCK)
+            fcntl.fcntl(line, fcntl.F_SETSIG, signal.SIGKILL)
+            fcntl.fcntl(line, fcntl.F_SETOWN, owner)
+            fcntl.fcntl(line, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
         poll = select.poll()
         poll.register(line, 0)  # for the end of file alone, which may have come before the request
         gone = bool(poll.poll(0))

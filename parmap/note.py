@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 # The fields of a note. SINCE is written before RUNNING: who reads them the other way round never
 # takes a task for older than it is.
-RUNNING = 0  # index of the task that runs, IDLE or MOVING
+RUNNING = 0  # index of the task that runs, or IDLE, LOADING, MOVING
 STOP = 1  # set to 1 by the watcher: end after the task that runs
 SINCE = 2  # when that began, in seconds of `perf_counter`, which all processes share
 
-IDLE = -1.0  # it waits, or loads a function
-MOVING = -2.0  # it unpickles items or pickles results
+IDLE = -1.0  # written by the parent: it has not begun with what is sent to it
+LOADING = -2.0  # it loads the function, or runs the initializer
+MOVING = -3.0  # it unpickles items, or pickles and sends results
 
 NOTE_BYTES = 24
 PAGE_BYTES = 16384
@@ -90,3 +91,11 @@ def speak(fd: int) -> None:
     os.lseek(fd, NOTE_BYTES, os.SEEK_SET)
     faulthandler.enable(fd, all_threads=False)
     faulthandler.register(asking(), fd, all_threads=False)
+
+
+def be_silent() -> None:
+    """In a child of the worker: these are not the worker's last words."""
+    import faulthandler
+
+    faulthandler.disable()
+    faulthandler.unregister(asking())

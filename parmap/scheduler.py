@@ -10,13 +10,15 @@ Guaranteed:
 
 - every task of the input ends in exactly one batch, as a value or as a Failure;
 - the input is drawn from in order, and no further than the chunks that fit out, or *limit*, ask;
-- a task runs once, except for `retries` and for tasks that were in a chunk with one that crashed.
+- a task runs once, except for `retries` and for what was under way with one that crashed, or with a
+  result that cannot be unpickled.
 
 Refuses to know which executor it has, what becomes of failures, and who watches.
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
 
 from .errors import ExecutorUnavailable
@@ -57,6 +59,7 @@ class Run:
         self._ready: list[Batch] = []
         self._dry = False  # the input has ended, or has raised
         self._closed = False
+        self._process = os.getpid()
         if first is not None:
             self._out = 1
             self._receive(first)
@@ -66,10 +69,12 @@ class Run:
 
         Draws no item of the input from index *limit* on.  Waits for the executor if need be, but
         only if it may *block*; else there may be no batch.  Raises ExecutorUnavailable if it was
-        closed, as it is at the end of the program.
+        closed, as it is at the end of the program, or if this process was forked in the middle.
         """
         if self._closed:
             raise ExecutorUnavailable("the map was closed before it was read to its end")
+        if os.getpid() != self._process:
+            raise ExecutorUnavailable("the map can only be read on by the process that began it")
         self._fill(limit)
         while self._out and not self._ready:
             reports = self._executor.wait(block)
@@ -89,8 +94,11 @@ class Run:
         return self._sizes.horizon(self._executor.window)
 
     def close(self) -> None:
-        """Give the executor up, with whatever it still runs.  May be called twice."""
-        if not self._closed:
+        """Give the executor up, with whatever it still runs.  May be called twice.
+
+        In a process that was forked in the middle nothing happens: all that is its parent's.
+        """
+        if not self._closed and os.getpid() == self._process:
             self._closed = True
             self._executor.close()
 
@@ -203,7 +211,8 @@ class Run:
     def _fail(self, chunk: Chunk, loss: Loss) -> None:
         """Try the tasks of *chunk* once more if they may be, else give each its Failure."""
         if chunk.attempts < self._retries and loss.then != "over" and loss.kind != "unpicklable":
-            self._again.append(Chunk(chunk.start, chunk.items, chunk.attempts + 1))
+            queue = self._suspects if loss.then == "alone" else self._again
+            queue.append(Chunk(chunk.start, chunk.items, chunk.attempts + 1))
             return
         from .outcome import Caught
 

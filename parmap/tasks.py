@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from itertools import islice
 from time import perf_counter, thread_time
 
+from .errors import TaskTimeout
 from .events import Report
 from .note import MOVING, RUNNING, SINCE, STOP
 
@@ -26,14 +27,19 @@ nested: ContextVar[bool] = ContextVar("parmap.nested", default=False)
 """True inside a task that runs in a worker: calls made there run serially."""
 
 
-def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
-    """Run the tasks of *chunk* for about *budget* seconds; return what became of them."""
+def run_chunk(
+    call: Call, chunk: Chunk, budget: float, note: Note, timeout: float | None = None
+) -> Report:
+    """Run the tasks of *chunk* for about *budget* seconds; return what became of them.
+
+    A task that takes longer than *timeout* seconds has failed, if nobody has killed it before.
+    """
     values: list[object] = []
     caught: dict[int, Caught] = {}
     keep, step = values.append, call.results(chunk.items).__next__
     cpu_before = thread_time()
     began = now = perf_counter()
-    deadline = began + budget
+    deadline = began + (budget if timeout is None else min(budget, timeout))
     for index in range(chunk.start, chunk.start + len(chunk.items)):
         note[SINCE] = now
         note[RUNNING] = index
@@ -47,6 +53,10 @@ def run_chunk(call: Call, chunk: Chunk, budget: float, note: Note) -> Report:
         now = perf_counter()
         if now >= deadline or note[STOP]:
             break
+    if timeout is not None and now - note[SINCE] > timeout:  # beyond the deadline: the last one
+        late = TaskTimeout(f"the task took longer than {timeout} s")
+        caught[len(values) - 1] = catch(late, "timeout", now - note[SINCE])
+        values[-1] = None
     note[SINCE] = now
     note[RUNNING] = MOVING
     return Report(chunk, values, caught, now - began, thread_time() - cpu_before)

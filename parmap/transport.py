@@ -11,12 +11,15 @@ import io
 import mmap
 import os
 import pickle
+import select
 import sys
+from contextlib import suppress
 from types import FunctionType, MethodType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from socket import socket
     from typing import Any
 
 PROTOCOL = 5  # the first with out-of-band buffers (PEP 574); every Python we run on has it
@@ -24,8 +27,12 @@ PROTOCOL = 5  # the first with out-of-band buffers (PEP 574); every Python we ru
 APART = 2**20
 """Bytes from which on a buffer may be shared: below, copying it is cheaper than to map it."""
 
+DEEPEST = 20  # parts of parts to look into for the one that refuses; each is pickled again
 ALIGNED = 64  # bytes: what vector instructions like, and a line of the cache
 BLOCK = 2**16  # bytes to compare at once: they stay in the cache
+
+STALLED = 60.0  # seconds without progress after which a worker is lost: one that runs needs none
+NO_SIGNAL = 0x4000 if sys.platform == "linux" else 0  # MSG_NOSIGNAL; `socket` is slow to import
 
 loads = pickle.loads
 
@@ -129,23 +136,38 @@ def _fill_cache(cached: Any, function: Callable[..., Any]) -> None:
 
 def refusal(obj: object, name: str, error: BaseException) -> str:
     """Say which part of *obj*, called *name*, caused *error* when it was pickled."""
-    path, part = _culprit(obj, name, set())
+    trail = [(name, obj)]
+    with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
+        trail.extend(_culprits(obj, name))
+    path, part = trail[-1]
     return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}"
 
 
-def _culprit(obj: object, path: str, seen: set[int]) -> tuple[str, object]:
+def _culprits(obj: object, path: str) -> Iterator[tuple[str, object]]:
     """Follow the parts of *obj* that cannot be pickled down to one whose parts all can."""
-    seen.add(id(obj))
-    for label, part in _parts(obj):
-        if id(part) in seen:
-            continue
-        try:
-            # Not unpickled: a copy of a connection, for one, would close the descriptor of the
-            # original when it is thrown away.
-            dumps(part)
-        except Exception:
-            return _culprit(part, path + label, seen)
-    return path, obj
+    seen = set()
+    for _ in range(DEEPEST):
+        yield path, obj
+        seen.add(id(obj))
+        for label, part in _parts(obj):
+            if id(part) not in seen and not pickles(part):
+                path, obj = path + label, part
+                break
+        else:
+            return
+
+
+def pickles(part: object) -> bool:
+    """Tell whether *part* can be pickled.
+
+    Not whether it can be unpickled: a copy of a connection, for one, would close the descriptor of
+    the original when it is thrown away.
+    """
+    try:
+        dumps(part)
+    except Exception:
+        return False
+    return True
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:
@@ -219,7 +241,7 @@ def _begins(sizes: Sequence[int]) -> list[int]:
 
 
 class Channel:
-    """Whole messages over a connected socket's file descriptor, which it owns.
+    """Whole messages over a connected socket's file descriptor, which it owns: the worker's end.
 
     `multiprocessing.connection` does the same, at 20 ms of import in every worker (measured:
     half of a worker's start).  A message is its length in 8 bytes, little-endian, and its bytes.
@@ -237,14 +259,6 @@ class Channel:
         self.fd = fd
         self.whole = True
 
-    def send_fd(self, fd: int) -> None:
-        """Give the other end a file descriptor that is the same as *fd*."""
-        import socket
-
-        with socket.socket(fileno=os.dup(self.fd)) as line:
-            line.settimeout(None)
-            socket.send_fds(line, [b"!"], [fd])
-
     def receive_fd(self) -> int:
         """Return the file descriptor that the other end sends next."""
         import socket
@@ -259,12 +273,12 @@ class Channel:
         """Send *data* as one message; raise OSError if the other end is gone."""
         self.whole = False
         size = len(data).to_bytes(8, "little")
-        sent = os.writev(self.fd, (size, data)) - 8
+        sent = self._write((size, data)) - 8
         while sent < 0:  # not even the length went out
-            sent += os.write(self.fd, size[sent:])
+            sent += self._write((size[sent:],))
         rest = memoryview(data)[sent:]
         while rest:
-            rest = rest[os.write(self.fd, rest) :]
+            rest = rest[self._write((rest,)) :]
         self.whole = True
 
     def receive(self) -> bytearray:
@@ -280,7 +294,7 @@ class Channel:
         rest = memoryview(data)
         while rest:
             try:
-                got = os.readv(self.fd, (rest,))
+                got = self._read_into(rest)
             except ConnectionError:
                 got = 0
             if not got:
@@ -288,8 +302,68 @@ class Channel:
             rest = rest[got:]
         return data
 
+    def _read_into(self, rest: memoryview) -> int:
+        return os.readv(self.fd, (rest,))
+
+    def _write(self, parts: tuple[bytes | memoryview, ...]) -> int:
+        return os.writev(self.fd, parts)
+
     def close(self) -> None:
         """Close the descriptor; the other end reads an end of file.  May be called twice."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+class Watched(Channel):
+    """The parent's end: it waits for no worker that is dead, or that does not move.
+
+    A dead worker need not show as the end of its channel: a child of its may have the other end,
+    too.  No signal comes from sending to a dead one, whatever the program has set for SIGPIPE.
+
+    Attributes:
+        patience: seconds without any progress, in the middle of a message, until it is given up.
+    """
+
+    __slots__ = ("_line", "_pidfd", "patience")
+
+    def __init__(self, line: socket, pidfd: int) -> None:
+        """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
+        line.setblocking(False)
+        self.fd = line.fileno()
+        self.whole = True
+        self._line = line
+        self._pidfd = pidfd
+        self.patience = STALLED
+
+    def send_fd(self, fd: int) -> None:
+        """Give the other end a file descriptor that is the same as *fd*."""
+        import socket
+
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
+        self._moving(select.POLLOUT, lambda: self._line.sendmsg((b"!",), rights, NO_SIGNAL))
+
+    def close(self) -> None:
+        """Close the descriptor, as the other class does."""
+        self.fd = -1
+        self._line.close()
+
+    def _read_into(self, rest: memoryview) -> int:
+        return self._moving(select.POLLIN, lambda: os.readv(self.fd, (rest,)))
+
+    def _write(self, parts: tuple[bytes | memoryview, ...]) -> int:
+        return self._moving(select.POLLOUT, lambda: self._line.sendmsg(parts, (), NO_SIGNAL))
+
+    def _moving(self, event: int, move: Callable[[], int]) -> int:
+        """Return what *move* does, as soon as it can; raise ConnectionError if it never will."""
+        while True:
+            try:
+                return move()
+            except BlockingIOError:
+                watch = select.poll()
+                watch.register(self.fd, event)
+                if self._pidfd >= 0:
+                    watch.register(self._pidfd, select.POLLIN)
+                news = dict(watch.poll(1000 * self.patience))
+            if self.fd not in news:
+                raise BrokenPipeError("the other end is dead, or does not move")

@@ -18,6 +18,7 @@ import os
 import pickle
 import signal
 import sys
+from _thread import RLock
 from functools import partial
 from time import perf_counter
 from weakref import WeakValueDictionary
@@ -25,9 +26,9 @@ from weakref import WeakValueDictionary
 from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
 from .lifeline import hold
-from .note import IDLE, MOVING, RUNNING, SINCE, Page, new_note, speak
+from .note import LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
 from .tasks import catch, nested, run_chunk
-from .transport import Channel, Region, dumps, loads, open_region, refusal
+from .transport import Channel, Region, dumps, loads, open_region, pickles, refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,11 +53,13 @@ class Recent:
     def __init__(self) -> None:
         self._calls: dict[bytes, Any] = {}
 
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._calls
+
     def get(self, digest: bytes) -> Any:
-        """Return what is kept for *digest*, now the most recent one; None if it is not kept."""
-        if digest in self._calls:
-            self._calls[digest] = self._calls.pop(digest)
-        return self._calls.get(digest)
+        """Return what is kept for *digest*, which is the most recent one from now on."""
+        call = self._calls[digest] = self._calls.pop(digest)
+        return call
 
     def put(self, digest: bytes, call: Any) -> None:
         """Keep *call*, instead of the one not used for longest if there are too many."""
@@ -84,7 +87,7 @@ class Packed:
             self.call = dumps(call, buffers if shared else None)
             self.region = self._share(call, buffers) if buffers else None
         except Exception as error:
-            name = "initializer" if _pickles(call.fn) else "fn"
+            name = "initializer" if call.initializer and pickles(call.fn) else "fn"
             raise pickle.PicklingError(refusal(getattr(call, name), name, error)) from error
         self.seconds = perf_counter() - began if measured else 0.0
         self.digest = _digest(self.call + (self.region.name if self.region else b""))
@@ -108,24 +111,20 @@ class Packed:
         self,
         chunk: Chunk,
         budget: float,
-        known: Recent | None = None,
+        timeout: float | None = None,
+        *,
+        known: bool = False,
         place: Place | None = None,
     ) -> bytes:
         """Return a message with which `perform` runs *chunk* for *budget* seconds.
 
-        The function is left out if it is *known* to the worker, and is known from then on.  Raises
-        PicklingError, naming the part, if the items cannot be pickled.
+        The function is left out if it is *known* to the worker.  Raises PicklingError, naming the
+        part, if the items cannot be pickled.
         """
         items = self._pickle_items(chunk)
-        call: bytes | None = self.call
-        if known is not None:
-            if known.get(self.digest):
-                call = None
-            else:
-                known.put(self.digest, self.region or True)
-        sizes = self.region.sizes if self.region and call else []
-        shared = self.digest, call, self.initializer, sizes
-        return pickle.dumps((shared, (chunk.start, items, budget), place))
+        sizes = self.region.sizes if self.region and not known else []
+        shared = self.digest, None if known else self.call, self.initializer, sizes
+        return pickle.dumps((shared, (chunk.start, items, budget, timeout), place))
 
     def _pickle_items(self, chunk: Chunk) -> bytes:
         try:
@@ -138,7 +137,7 @@ class Packed:
                 parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
             else:
                 parts = {"args": item if self.shape == "args" else (item,)}
-            name = next((name for name, part in parts.items() if not _pickles(part)), "args")
+            name = next((name for name, part in parts.items() if not pickles(part)), "args")
             raise pickle.PicklingError(refusal(parts[name], name, error)) from error
 
 
@@ -153,14 +152,6 @@ def here() -> Place:
     except OSError:  # it was deleted
         directory = ""
     return directory, [entry or directory for entry in sys.path], dict(os.environ)
-
-
-def _pickles(part: object) -> bool:
-    try:
-        dumps(part)
-    except Exception:
-        return False
-    return True
 
 
 def _digest(data: bytes) -> bytes:
@@ -195,6 +186,7 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
 # What this process has loaded, be it a lane or the worker of another pool, and by which
 # initializers it was prepared: by their digests, with the globals that each has set.
 _calls = Recent()
+_loading = RLock()  # those of other pools may have several threads
 _initialized: dict[bytes, dict[str, Any]] = {}
 
 
@@ -205,7 +197,8 @@ def perform(
 
     Raises nothing but what *receive_fd* does, which is asked for a region if there is one.
     """
-    (digest, packed, initializer, sizes), (start, items, budget), place = loads(parcel)
+    note[RUNNING] = LOADING
+    (digest, packed, initializer, sizes), (start, items, budget, timeout), place = loads(parcel)
     buffers = open_region(receive_fd(), sizes) if sizes and receive_fd else []
     if place is not None and _edited():
         return STALE
@@ -214,17 +207,18 @@ def perform(
         if place is not None:
             _move(place)
         where = "the loading of the function"
-        if packed is not None:
-            _calls.put(digest, (packed, buffers))
-        call = _calls.get(digest)
-        loaded = isinstance(call, tuple)
-        if loaded:
-            packed, buffers = call
-            call = loads(packed, buffers=buffers)
-            _calls.put(digest, call)
-        where = "the initializer"
-        if initializer is not None:
-            _initialize(call, initializer, loaded)
+        with _loading:
+            if packed is not None:
+                _calls.put(digest, (packed, buffers))
+            call = _calls.get(digest)
+            loaded = isinstance(call, tuple)
+            if loaded:
+                packed, buffers = call
+                call = loads(packed, buffers=buffers)
+                _calls.put(digest, call)
+            where = "the initializer"
+            if initializer is not None:
+                _initialize(call, initializer, loaded)
     except BaseException as error:
         caught = catch(error, "error", 0.0)
         return dumps(("refused", _portable(caught).exception, where, caught.traceback))
@@ -235,7 +229,7 @@ def perform(
     except BaseException as error:
         text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
         return dumps(("unloadable", text))
-    return _pack_report(run_chunk(call, chunk, budget, note))
+    return _pack_report(run_chunk(call, chunk, budget, note, timeout))
 
 
 def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
@@ -305,37 +299,62 @@ def _move(place: Place) -> None:
         os.environ.update(environment)
 
 
-def main(channel: int, page: int, parent: int, line: int) -> None:
+def main(channel: int, page: int, line: int) -> None:
     """Be a worker: answer the messages of *channel* until it ends.
 
-    *channel* is the descriptor of a socket, *page* that of the file of a `Page`; *parent* and
-    *line* are what the parent offers for `lifeline.hold`.
+    *channel* is the descriptor of a socket, *page* that of the file of a `Page`; *line* is what the
+    parent offers for `lifeline.hold`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us if need be
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what was printed survives a crash
     nested.set(True)
-    for fd in (channel, page):
+    for fd in (channel, page, line):
         os.set_inheritable(fd, False)
     note = Page(page).note
     speak(page)
-    hold(parent, line)
+    hold("self", line)
     pipe = Channel(channel)
+    worker = os.getpid()
+    os.register_at_fork(after_in_child=partial(_part, pipe, note))
     try:
         pipe.send(READY)
-        while True:
+        limits = _limits()
+        while _limits() == limits:  # what one task may not have, the next one may
             parcel = pipe.receive()
-            answer = perform(parcel, note, pipe.receive_fd)
+            try:
+                answer = perform(parcel, note, pipe.receive_fd)
+            except Exception as error:  # no memory, say, to pickle the results
+                text = f"the tasks have no outcome: {type(error).__qualname__}: {error}"
+                answer = dumps(("unloadable", text))
             _flush()
             _watch_modules()  # before the answer: whoever has that may edit them
-            note[RUNNING] = IDLE
             pipe.send(answer)
-    except (EOFError, OSError):
-        # The parent closed the channel, or is dead, or a task closed it.  What the tasks left
-        # behind (threads that do not end, slow exit handlers) must not keep us: the alarm ends us.
+    except (EOFError, OSError, MemoryError):
+        pass  # the parent closed the channel, or is dead, or a task closed it; or it takes too much
+    finally:
+        if os.getpid() != worker:
+            os._exit(1)
+        # What the tasks left behind (threads that do not end, slow exit handlers) must not keep us:
+        # the alarm ends us.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(2)
+
+
+def _part(pipe: Channel, note: Any) -> None:
+    """In a child that a task has forked: it is no worker, even if it comes back from the task."""
+    pipe.close()
+    note.release()  # this makes the loop stumble that runs the tasks
+    be_silent()
+
+
+def _limits() -> list[tuple[int, int]]:
+    """Return what this process may have of what tasks may limit for themselves."""
+    from resource import RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE, getrlimit
+
+    names = RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE
+    return [getrlimit(name) for name in names]
 
 
 def _flush() -> None:
@@ -343,7 +362,7 @@ def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (AttributeError, OSError, ValueError):  # there is none, or it is closed
+        except Exception:  # noqa: S110 - there is none, or it is closed, or of the task's own make
             pass
 
 
@@ -358,7 +377,10 @@ def _watch_modules() -> None:
         return
     _modules = len(sys.modules)
     for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
+        try:
+            path = getattr(module, "__file__", None)
+        except Exception:  # noqa: S112 - of a module that is imported when it is looked at
+            continue
         if isinstance(path, str) and path not in _sources and not _installed(path):
             _sources[path] = _stamp(path)
 

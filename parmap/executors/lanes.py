@@ -10,12 +10,13 @@ Guaranteed:
 
 - the caller knows which chunk each worker has, and from its page which task of it: blame is exact,
   and what happens to one worker touches no other;
-- a task that takes longer than the timeout is killed, with its worker, whatever it is doing;
+- a task that takes longer than the timeout is killed, with its worker, whatever it is doing, while
+  the call waits for results; one that ends late while it does not has failed all the same;
 - a lane serves one call at a time; between calls it waits, warm, in `_idle`;
 - every lane is in exactly one place, leased by one `Lanes` or in `_idle`, and whoever takes it out
   of there for good ends it: `Lane.end` closes the descriptors and reaps the process;
 - a message is sent only to a worker that waits for one, so that sending never blocks for longer
-  than the worker needs to read it.
+  than the worker needs to read it; and none is waited for that is dead, or does not move.
 
 Assumed: POSIX (sockets by descriptor, poll).  The death of a worker shows as the end of its channel
 or, where the system has them, on its pidfd: a grandchild may hold the channel open.
@@ -38,8 +39,8 @@ from ..errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from ..events import Loss, Report, Unsendable
 from ..lifeline import offer
 from ..machine import above_streams, usable_cpus
-from ..note import IDLE, RUNNING, SINCE, STOP, Page, asking, shared_file
-from ..transport import Channel
+from ..note import IDLE, LOADING, RUNNING, SINCE, STOP, Page, asking, shared_file
+from ..transport import STALLED, Watched
 from ..worker import READY, STALE, Packed, Recent, here, unpack
 
 TYPE_CHECKING = False
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 PATIENCE = 1.0  # seconds a worker has to end by itself; then it is killed
 LAST_WORDS = 0.05  # seconds a worker that will be killed has to say where its task stands
-STILLBORN = 3  # workers in a row that die before their first message: then something is wrong
+ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
+BEGUN = 5.0  # seconds a ready worker has to begin with its chunk, at least, if there is a timeout
+LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
 
 # Libraries that start a thread for each core would start cores x workers of them.
 THREAD_LIMITS = (
@@ -87,14 +90,13 @@ class Lane:
         self.served = 0  # tasks, so far
         self.user: Lanes | None = None  # whom it told where it is
         self.ready = False
-        self.untried = False  # it has waited, and nothing was heard of it since
         self.over = False  # ended at the exit of the program
         self._pidfd = -1
         ours, theirs = (
             socket.socket(fileno=above_streams(line.detach())) for line in socket.socketpair()
         )
         with ours, theirs, shared_file() as page:
-            numbers = theirs.fileno(), page.fileno(), *offer()
+            numbers = theirs.fileno(), page.fileno(), offer()[1]
             root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
             self.process = subprocess.Popen(
                 [
@@ -102,7 +104,7 @@ class Lane:
                     *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
                     *("-P", "-c", _BOOT.format(", ".join(map(str, numbers)), root=root)),
                 ],
-                pass_fds=numbers[:2],
+                pass_fds=numbers,
                 process_group=0,  # see `kill`
                 stdin=subprocess.DEVNULL,
                 stdout=_stream(1),
@@ -111,12 +113,11 @@ class Lane:
             )
             self.page = Page(page.fileno())
             self.note = self.page.note
-            self.note[RUNNING] = IDLE
-            self.channel = Channel(ours.detach())
-        try:
-            self._pidfd = os.pidfd_open(self.process.pid)
-        except (AttributeError, OSError):  # not Linux
-            pass
+            try:
+                self._pidfd = above_streams(os.pidfd_open(self.process.pid))
+            except (AttributeError, OSError):  # not Linux
+                pass
+            self.channel = Watched(socket.socket(fileno=ours.detach()), self._pidfd)
 
     def fds(self) -> list[int]:
         """Return the descriptors on which news of this lane comes, the channel first."""
@@ -125,6 +126,10 @@ class Lane:
     def readable(self, seconds: float) -> bool:
         """Wait up to *seconds* until there is a message to read, or the end of the channel."""
         return _poll([self.channel.fd], seconds) != []
+
+    def is_dead(self) -> bool:
+        """Tell whether the process has ended, as far as the system tells it."""
+        return self._pidfd >= 0 and _poll([self._pidfd], 0) != []
 
     def ask(self) -> str:
         """Return where its task stands, if it can say so in time."""
@@ -140,13 +145,14 @@ class Lane:
     def kill(self) -> None:
         """Kill the process and those that its tasks have started: it has a group of its own."""
         if self.process.returncode is None:  # else the number may be somebody else's by now
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.process.pid, SIGKILL)
+            for kill in (os.killpg, os.kill):  # a task may have left the group
+                with suppress(ProcessLookupError, PermissionError):
+                    kill(self.process.pid, SIGKILL)
 
     def end(self, patience: float) -> int | None:
         """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
-        self.channel.close()
         try:
+            self.channel.close()
             if self._pidfd >= 0:
                 _poll([self._pidfd], patience)
                 patience = 0.0
@@ -190,7 +196,11 @@ def _poll(fds: list[int], seconds: float | None) -> list[int]:
     poll = select.poll()
     for fd in fds:
         poll.register(fd, select.POLLIN)
-    return [fd for fd, _ in poll.poll(None if seconds is None else max(0.0, seconds) * 1000)]
+    return [fd for fd, _ in poll.poll(_milliseconds(seconds))]
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else 1000 * min(max(seconds, 0.0), LONGEST)
 
 
 def _ending(lane: Lane, code: int | None) -> str:
@@ -223,32 +233,36 @@ def _take(number: int) -> list[Lane]:
 
 def _lease(place: Place) -> Lane:
     """Take a warm lane, or start one; raise OSError if there cannot be one."""
-    while taken := _take(1):
-        lane = taken[0]
-        lane.untried = True
-        if lane.process.poll() is None and not _poll(lane.fds()[1:], 0):
-            break
-        lane.end(0.0)  # it died while it was idle
-    else:
-        lane = Lane(place)
+    lane = _living() or Lane(place)
     _lent.add(lane)
     return lane
 
 
+def _living() -> Lane | None:
+    """Take a warm lane whose worker lives, if there is one."""
+    for lane in iter(lambda: next(iter(_take(1)), None), None):
+        if lane.process.poll() is None and not lane.is_dead():
+            return lane
+        lane.end(0.0)  # it died while it was idle
+    return None
+
+
 def _give_back(lane: Lane) -> None:
     lane.chunk = lane.user = None
+    lane.channel.patience = STALLED
     _lent.discard(lane)
     _idle.append(lane)
 
 
 def warm(workers: int) -> None:
     """Start workers until *workers* wait for a call, and wait until they do."""
-    lanes = _take(workers)
+    lanes: list[Lane] = []
     try:
         while len(lanes) < workers:
-            lanes.append(Lane(_place(workers)))
+            lanes.append(_living() or Lane(_place(workers)))
         for lane in lanes:
-            if not lane.ready and lane.readable(10.0):
+            if not lane.ready:
+                lane.readable(STALLED)
                 lane.ready = lane.channel.receive() == READY
     except (OSError, EOFError) as error:
         raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
@@ -305,7 +319,7 @@ class Lanes:
         self._lanes: dict[int, Lane] = {}  # by each of their descriptors
         self._poll = select.poll()
         self._news: list[Report] = []
-        self._stillborn = 0
+        self._abortive = 0
         try:
             while len(self._free) < at_once and (lane := self._hire()):
                 self._free.append(lane)
@@ -330,84 +344,98 @@ class Lanes:
             self._return(chunk, "there is no worker for it")
             return
         place = None if lane.user is self else self._place
-        region = None if lane.known.get(self._packed.digest) else self._packed.region
+        digest, region = self._packed.digest, self._packed.region
+        known = digest in lane.known
         try:
-            parcel = self._packed.parcel(chunk, self._budget, lane.known, place)
+            parcel = self._packed.parcel(
+                chunk, self._budget, self._timeout, known=known, place=place
+            )
         except pickle.PicklingError as error:
             self._free.append(lane)
             raise Unsendable(str(error)) from error
-        lane.user = self
         lane.chunk = chunk  # before it is sent: who is interrupted meanwhile must not lend it again
+        lane.note[SINCE] = perf_counter()
+        lane.note[RUNNING] = IDLE
         try:
             lane.channel.send(parcel)
-            if region is not None:
+            if region is not None and not known:
                 lane.channel.send_fd(region.fd)
-        except OSError:  # it died while it was idle
-            self._return(chunk, self._bury(lane))
+        except OSError:  # it is dead, or stuck
+            self._mourn(lane, "crash")
+            return
+        lane.user = self
+        if known:
+            lane.known.get(digest)  # as the worker does
+        else:
+            lane.known.put(digest, region or True)
 
     def wait(self, block: bool) -> list[Report]:
-        while not self._news and any(lane.chunk for lane in self._lanes.values()):
+        while any(lane.chunk for lane in self._lanes.values()):
             seconds = self._expire()
             if self._news or not block:
                 seconds = 0.0
-            events = self._poll.poll(None if seconds is None else seconds * 1000)
+            events = self._poll.poll(_milliseconds(seconds))
             for fd, _ in events:
                 lane = self._lanes.get(fd)
                 if lane is not None:  # else dropped a moment ago
                     self._hear(lane, died=fd != lane.channel.fd)
-            if not (events or block):
+            if self._news or not (events or block):
                 break
         news, self._news = self._news, []
         return news
 
     def close(self) -> None:
-        lanes = set(self._lanes.values())
-        busy = [lane for lane in lanes if lane.chunk]
-        for lane in busy:
-            lane.note[STOP] = 1
-        end = monotonic() + GRACE
+        # Those that are not lent any more are those of the process that this one was forked from.
+        lanes = {lane for lane in self._lanes.values() if lane in _lent}
         for lane in lanes:
-            if lane not in _lent:  # this process was forked from the one that lent it
-                continue
-            try:
-                while lane.chunk and lane.channel.whole and lane.readable(end - monotonic()):
-                    if lane.channel.receive() != READY:
-                        lane.chunk = None
-            except EOFError:
-                pass
-            if lane.chunk:
+            lane.channel.patience = GRACE
+            lane.note[STOP] = 1 if lane.chunk else 0
+        end = monotonic() + GRACE
+        try:
+            for lane in list(lanes):
+                with suppress(EOFError):
+                    while lane.chunk and lane.channel.whole and lane.readable(end - monotonic()):
+                        if lane.channel.receive() != READY:
+                            lane.chunk = None
+                if not lane.chunk:
+                    lanes.discard(lane)
+                    lane.note[STOP] = 0
+                    _give_back(lane)
+        finally:  # also if Ctrl-C comes once more
+            for lane in lanes:
                 lane.kill()
                 _lent.discard(lane)
                 lane.end(PATIENCE)
-            else:
-                lane.note[STOP] = 0
-                _give_back(lane)
-        self._lanes.clear()
-        self._free.clear()
+            self._lanes.clear()
+            self._free.clear()
 
     def _choose(self, tasks: int) -> Lane | None:
         """Return a lane that may do so many *tasks* more; None if there cannot be one."""
         while lane := self._free.pop() if self._free else self._hire():
             if self._most is None or lane.served + tasks <= self._most:
                 break
-            self._bury(lane)
+            self._bury(lane, GRACE)
         return lane
 
     def _expire(self) -> float | None:
         """Kill what has taken too long; return after how many seconds to look again, if ever."""
         if self._timeout is None:
             return None
-        now, wait = perf_counter(), self._timeout
+        wait = self._timeout
         for lane in {lane for lane in self._lanes.values() if lane.chunk}:
-            if lane.note[RUNNING] == IDLE:
+            running, since = doing = lane.note[RUNNING], lane.note[SINCE]
+            limit = max(self._timeout, BEGUN) if running == IDLE else self._timeout
+            left = since + limit - perf_counter()
+            if running == LOADING or not lane.ready:
                 continue
-            left = lane.note[SINCE] + self._timeout - now
             if left > 0:
                 wait = min(wait, left)
-                continue
-            words = lane.ask()
-            if not lane.readable(0):  # else it has made it meanwhile
-                self._mourn(lane, "timeout", words)
+            elif not lane.readable(0):  # else it has made it
+                words = lane.ask()
+                if doing != (lane.note[RUNNING], lane.note[SINCE]):
+                    wait = 0.0  # it has made it meanwhile, and is at another
+                elif lane.is_dead() or not lane.readable(0):
+                    self._mourn(lane, "timeout", words)
         return wait
 
     def _hire(self) -> Lane | None:
@@ -431,39 +459,48 @@ class Lanes:
 
     def _hear(self, lane: Lane, *, died: bool) -> None:
         """Take the message of *lane*, or learn of its end."""
-        if not died or lane.readable(0):  # what it sent before it died counts
-            try:
-                message = lane.channel.receive()
-            except EOFError:
-                died = True
-            else:
-                chunk = lane.chunk
-                if message == READY:
-                    lane.ready = True
-                    self._stillborn = 0
-                elif message == STALE and chunk:
-                    self._bury(lane)
-                    self._return(chunk, "modules that the worker had imported were edited")
-                elif chunk:
-                    lane.chunk = None
-                    lane.untried = False
-                    report = unpack(chunk, message)
-                    lane.served += len(report.values)
-                    self._free.append(lane)
-                    self._news.append(report)
-                return
-        if died:
-            self._mourn(lane, "crash", lane.page.words())
+        if died and not lane.readable(0):  # what it sent before it died counts
+            self._mourn(lane, "crash")
+            return
+        try:
+            message = lane.channel.receive()
+        except (EOFError, MemoryError):
+            self._mourn(lane, "crash")
+            return
+        chunk = lane.chunk
+        if message == READY:
+            lane.ready = True
+        elif message == STALE and chunk:
+            self._bury(lane)
+            self._return(chunk, "modules that the worker had imported were edited")
+        elif chunk:
+            lane.chunk = None
+            self._abortive = 0
+            report = unpack(chunk, message)
+            lane.served += len(report.values)
+            self._free.append(lane)
+            self._news.append(report)
 
-    def _mourn(self, lane: Lane, kind: Kind, words: str) -> None:
+    def _mourn(self, lane: Lane, kind: Kind, words: str = "") -> None:
         """Report what a dead lane was doing; its last *words* say where."""
         chunk, running, seconds = lane.chunk, lane.note[RUNNING], perf_counter() - lane.note[SINCE]
         lane.kill()  # it may only have closed its channel
+        if not lane.ready and lane.readable(0):
+            with suppress(EOFError):
+                lane.ready = lane.channel.receive() == READY
+        words = words or lane.page.words()
         ending = self._bury(lane)
+        if (chunk or not lane.ready) and running in (IDLE, LOADING):
+            self._abortive += 1
+            if self._abortive < ABORTIVE:
+                if chunk:
+                    self._return(chunk, ending)
+                return
+            if not lane.ready:
+                raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
+            if running == LOADING:
+                raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
         if chunk is None:
-            return
-        if not lane.ready or (lane.untried and running == IDLE):  # it had not begun with the chunk
-            self._return(chunk, ending)
             return
         suspect = int(running) if running >= 0 else None
         at = f", at (most recent call first)\n{words}" if words else ""
@@ -477,8 +514,8 @@ class Lanes:
         loss = Loss(error, kind, "split", suspect, seconds, lane.process.pid, words)
         self._news.append(Report(chunk, [], loss=loss))
 
-    def _bury(self, lane: Lane) -> str:
-        """Take a lane out, end it, and say how it ended; give up if none survives its start."""
+    def _bury(self, lane: Lane, patience: float = PATIENCE) -> str:
+        """Take a lane out, end it, and say how it ended."""
         while lane.over:
             sleep(60)  # this is a daemon thread, and the program is at its end
         for fd in lane.fds():
@@ -487,12 +524,7 @@ class Lanes:
         if lane in self._free:
             self._free.remove(lane)
         _lent.discard(lane)
-        ending = _ending(lane, lane.end(PATIENCE))
-        if not lane.ready:
-            self._stillborn += 1
-            if self._stillborn >= STILLBORN:
-                raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
-        return ending
+        return _ending(lane, lane.end(patience))
 
 
 def _at_exit() -> None:
