@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 # The fields of a note. SINCE is written before RUNNING: who reads them the other way round never
 # takes a task for older than it is.
-RUNNING = 0  # index of the task that runs, or IDLE, LOADING, MOVING
+RUNNING = 0  # index of the task that runs, or IDLE, LOADING, MOVING, LEAVING
 STOP = 1  # set to 1 by the watcher: end after the task that runs
 SINCE = 2  # when that began, in seconds of `perf_counter`, which all processes share
 
 IDLE = -1.0  # written by the parent: it has not begun with what is sent to it
 LOADING = -2.0  # it loads the function, or runs the initializer
 MOVING = -3.0  # it unpickles items, or pickles and sends results
+LEAVING = -4.0  # it sends its last answer
 
 NOTE_BYTES = 24
 PAGE_BYTES = 16384

@@ -26,7 +26,7 @@ from weakref import WeakValueDictionary
 from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
 from .lifeline import hold
-from .note import LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
+from .note import LEAVING, LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
 from .tasks import catch, nested, run_chunk
 from .transport import Channel, Region, dumps, loads, open_region, pickles, refusal
 
@@ -188,6 +188,7 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
 _calls = Recent()
 _loading = RLock()  # those of other pools may have several threads
 _initialized: dict[bytes, dict[str, Any]] = {}
+_limited = False  # a task has set limits for this process: the next one shall have another
 
 
 def perform(
@@ -229,7 +230,11 @@ def perform(
     except BaseException as error:
         text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
         return dumps(("unloadable", text))
-    return _pack_report(run_chunk(call, chunk, budget, note, timeout))
+    global _limited
+    before = _limits()
+    report = run_chunk(call, chunk, budget, note, timeout)
+    _limited = _limited or _limits() != before
+    return _pack_report(report)
 
 
 def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
@@ -320,8 +325,7 @@ def main(channel: int, page: int, line: int) -> None:
     os.register_at_fork(after_in_child=partial(_part, pipe, note))
     try:
         pipe.send(READY)
-        limits = _limits()
-        while _limits() == limits:  # what one task may not have, the next one may
+        while not _limited:
             parcel = pipe.receive()
             try:
                 answer = perform(parcel, note, pipe.receive_fd)
@@ -330,6 +334,8 @@ def main(channel: int, page: int, line: int) -> None:
                 answer = dumps(("unloadable", text))
             _flush()
             _watch_modules()  # before the answer: whoever has that may edit them
+            if _limited:
+                note[RUNNING] = LEAVING
             pipe.send(answer)
     except (EOFError, OSError, MemoryError):
         pass  # the parent closed the channel, or is dead, or a task closed it; or it takes too much
@@ -351,10 +357,12 @@ def _part(pipe: Channel, note: Any) -> None:
 
 def _limits() -> list[tuple[int, int]]:
     """Return what this process may have of what tasks may limit for themselves."""
-    from resource import RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE, getrlimit
-
-    names = RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA, RLIMIT_FSIZE, RLIMIT_NOFILE
-    return [getrlimit(name) for name in names]
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return []
+    names = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+    return [resource.getrlimit(getattr(resource, name)) for name in names]
 
 
 def _flush() -> None:

@@ -123,10 +123,10 @@ class World:
         return self.pools[-1]
 
 
-def results(world, items, workers=2):
+def results(world, items, workers=2, size=None):
     source = Source((items,))
     executor = Auto(Call(world.fn, "item"), source, workers, world.make)
-    run = Run(source, executor, Sizes(None, executor.known))
+    run = Run(source, executor, Sizes(size, executor.known))
     values = {}
     while batches := run.advance():
         for batch in batches:
@@ -267,6 +267,71 @@ def test_what_cannot_be_sent_runs_in_the_caller(slow):
 
     assert results(world, list(range(40))) == [str(n) for n in range(40)]
     assert world.asked == ["processes"]
+
+
+def test_what_cannot_be_sent_while_workers_boot_runs_in_the_caller(slow):
+    """The same for chunks of several tasks that are given away before the pool is there."""
+
+    class Picky(Pool):
+        looks = 0
+
+        @property
+        def ready(self):
+            self.looks += 1
+            return self.looks > 3
+
+        def submit(self, chunk):
+            if any(x % 2 for x in chunk.items):
+                raise Unsendable("odd ones are locks")
+            super().submit(chunk)
+
+    world = World(str, Picky)
+
+    assert results(world, range(40), 4, size=3) == [str(n) for n in range(40)]
+    assert world.asked == ["processes"]
+
+
+def test_no_more_is_given_away_than_a_booting_pool_takes(slow):
+    """A pool that turns out to be smaller than was wanted gets as much as it has room for."""
+
+    class Small(Pool):
+        ready = False
+        window = property(lambda self: 1, lambda self, value: None)
+
+        def wait(self, block):
+            assert len(self.out) <= 1
+            return super().wait(block)
+
+    world = World(str, Small)
+
+    assert results(world, range(40), 4, size=1) == [str(n) for n in range(40)]
+    assert world.pools[0].log
+
+
+def test_a_pool_that_breaks_leaves_everything_to_the_caller(slow):
+    """If no worker can be started any more, what the pool had runs here, with one warning."""
+
+    class Breaking(Pool):
+        def submit(self, chunk):
+            if len(self.log) > 1:
+                raise ExecutorUnavailable("no more processes")
+            super().submit(chunk)
+
+    world = World(str, Breaking)
+
+    with pytest.warns(RuntimeWarning, match="parmap runs serially: no more processes"):
+        assert results(world, range(40)) == [str(n) for n in range(40)]
+
+
+def test_without_threads_nobody_helps(monkeypatch):
+    """Where no thread can be started, at the end of the program for one, the caller goes on."""
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert pmap(lambda x: x + 1, range(10)) == list(range(1, 11))
 
 
 def test_a_function_that_cannot_be_sent_runs_in_the_caller(slow):

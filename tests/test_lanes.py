@@ -1,16 +1,23 @@
 """Worker processes of our own: how many there are, how long they live, and who has them."""
 
 import os
+import pickle
+import resource
 import subprocess
+import sys
+import threading
 import time
+import types
 from collections import Counter
+from functools import partial
+from pathlib import Path
 
 import pytest
 import work
 from conftest import is_alive, needs_proc
 
 import parmap
-from parmap import ExecutorUnavailable, TaskTimeout, pmap, shutdown, warm
+from parmap import ExecutorUnavailable, TaskTimeout, WorkerCrashed, pimap, pmap, shutdown, warm
 from parmap.executors import lanes
 
 
@@ -104,6 +111,171 @@ def test_a_timeout_touches_no_neighbour():
 
     assert [x for x in results if isinstance(x, int)] == [*range(3), *range(4, 40)]
     assert (results[3].kind, results[3].attempts) == ("timeout", 1)
+
+
+def test_a_task_that_ends_too_late_has_failed():
+    """A task longer than the timeout is a timeout, even if nobody waited for it meanwhile."""
+    slow, fast = pimap(
+        time.sleep, iter([0.5, 0]), timeout=0.2, on_error="return", executor="processes", workers=1
+    )
+    lazy = pimap(time.sleep, [0, 0.5], timeout=0.2, on_error="return", workers=1)
+    assert next(lazy) is None
+    time.sleep(0.7)  # the reader is busy while the task is
+
+    assert (slow.kind, fast, next(lazy).kind) == ("timeout", None, "timeout")
+
+
+@pytest.mark.parametrize("end", ["crash", "hang"])
+def test_what_happens_to_one_worker_touches_no_other(end, tmp_path):
+    """While a task dies or hangs, those of the other worker run once each, in one process."""
+
+    def task(x):
+        if x == 0:
+            time.sleep(0.3 if end == "crash" else 600)
+            os._exit(3)
+        work.log(tmp_path / "log", x)
+        time.sleep(0.01)
+        return os.getpid()
+
+    options = {"chunksize": 1, "workers": 2, "timeout": 0.5, "on_error": "return"}
+    failure, *pids = pmap(task, range(100), executor="processes", **options)
+
+    assert failure.kind == ("crash" if end == "crash" else "timeout")
+    assert Counter((tmp_path / "log").read_text().split()) == {str(x): 1 for x in range(1, 100)}
+    assert failure.worker not in pids
+    assert len(set(pids)) == 2  # the neighbour, and the one that was started instead
+
+
+def test_a_worker_that_leaves_its_group_is_killed_too():
+    """A task that hangs in a process group of its own choice ends at its timeout."""
+
+    def task(x):
+        os.setpgid(0, caller)
+        time.sleep(600)
+
+    caller = os.getpgrp()
+    (failure,) = pmap(task, [1], timeout=0.5, on_error="return")
+
+    assert failure.kind == "timeout"
+
+
+def test_a_child_that_comes_back_from_a_task_is_no_worker():
+    """A task may fork, and both may return: the parent's result counts, for this call and later."""
+
+    def task(x):
+        if not os.fork():
+            return "child"
+        return x
+
+    assert pmap(task, range(8), executor="processes", workers=2) == [*range(8)]
+    assert pmap(abs, range(40), executor="processes", workers=2) == [*range(40)]
+
+
+def test_a_limit_that_a_task_sets_is_not_the_next_ones():
+    """After a task has limited its process, the next task runs in another."""
+
+    def task(x):
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (before - 1, before))
+        return before
+
+    limits = pmap(task, range(40), executor="processes", workers=2, chunksize=1)
+
+    assert len(set(limits)) == 1
+
+
+def test_an_initializer_that_dies_is_one_error():
+    """What no worker survives before its first task is raised, not blamed on each task."""
+    with pytest.raises(WorkerCrashed, match="exit code 3 while it loaded the function or was init"):
+        pmap(abs, range(100), initializer=partial(os._exit, 3), on_error="return")
+
+
+def test_an_input_that_no_worker_survives_is_to_blame():
+    """If workers die while a task is sent to them, that task fails, and the others complete."""
+    limit = 64 << 20
+    small = pmap(len, [b"x"] * 3, executor="processes", initializer=partial(_may_have, limit))
+    items = [b"x"] * 20 + [bytes(limit)] + [b"x"] * 20
+
+    results = pmap(
+        len, items, initializer=partial(_may_have, limit), executor="processes", on_error="return"
+    )
+
+    assert small == [1] * 3
+    assert results.pop(20).index == 20
+    assert results == [1] * 40
+
+
+def _may_have(size):
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + size // 2
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def test_workers_and_caller_agree_on_what_is_known():
+    """A call that could not be sent changes nothing in what the worker is thought to have."""
+
+    def functions():
+        return [partial(divmod, n) for n in range(1, 10)]
+
+    for function in functions()[:8]:
+        pmap(function, [1], executor="processes", workers=1)
+    with pytest.raises(pickle.PicklingError):
+        pmap(functions()[0], [threading.Lock()], executor="processes", workers=1)
+    found = [pmap(functions()[n], [1], executor="processes", workers=1) for n in (8, 0, 1, 2)]
+
+    assert found == [[divmod(n + 1, 1)] for n in (8, 0, 1, 2)]
+
+
+def test_a_second_ctrl_c_leaves_no_worker_busy(monkeypatch):
+    """An interrupt while a call is given up does not spare the workers that it has left."""
+    shutdown()
+    results = pimap(time.sleep, [0, 600, 600], executor="processes", workers=2, chunksize=1)
+    assert next(results) is None
+    busy = [lane.process for lane in lanes._lent]
+    with monkeypatch.context() as patch:
+        patch.setattr(lanes.Lane, "readable", lambda lane, seconds: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            results.close()
+
+    assert len(busy) == 2
+    assert all(process.returncode is not None for process in busy)
+    assert not lanes._lent
+
+
+def test_odd_modules_and_streams_are_the_tasks_own_affair():
+    """What a task leaves in `sys` for the worker to stumble over costs no result."""
+
+    class Odd(types.ModuleType):
+        def __getattr__(self, name):
+            raise ImportError(name)
+
+        def flush(self):
+            raise TypeError("not now")
+
+    def task(x):
+        sys.modules["odd"] = Odd("odd")
+        sys.stdout = Odd("stdout")
+        return x
+
+    assert pmap(task, range(4), executor="processes") == [*range(4)]
+    shutdown()
+
+
+def test_a_forked_child_does_not_read_on():
+    """A lazy map that was begun before a fork says in the child that it belongs to the parent."""
+    results = pimap(abs, range(100), executor="processes", workers=2, buffersize=4)
+    assert next(results) == 0
+    child = os.fork()
+    if not child:
+        try:
+            next(results)
+        except ExecutorUnavailable:
+            os._exit(0)
+        finally:
+            os._exit(1)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert list(results) == [*range(1, 100)]
 
 
 def test_a_nested_call_can_have_a_timeout():

@@ -128,6 +128,24 @@ def test_suspects_run_with_nothing_beside_them():
     assert [out for _, out in beside[1:]] == [0] * (len(beside) - 1)
 
 
+def test_a_retry_of_a_suspect_has_nothing_beside_it_either():
+    """Where a death takes others down, each attempt of the culprit is made alone."""
+    beside = []
+
+    def die(chunk):
+        if 4 in chunk.items:
+            beside.append(len(executor.out))
+            return Report(chunk, [], loss=crash("alone"))
+        return None
+
+    executor = Scripted(int, die, workers=3)
+    done = outcome(run(executor, range(12), 1, retries=2))
+
+    assert beside == [2, 0, 0, 0]  # found out, and then three attempts
+    assert done.pop(4).attempts == 3
+    assert done == {n: n for n in range(12) if n != 4}
+
+
 def test_what_must_not_run_again_fails_whole():
     """Tasks lost with a borrowed executor have failed, all of them, once."""
     executor = Scripted(int, lambda chunk: Report(chunk, [], loss=crash("over")))

@@ -39,7 +39,7 @@ from ..errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from ..events import Loss, Report, Unsendable
 from ..lifeline import offer
 from ..machine import above_streams, usable_cpus
-from ..note import IDLE, LOADING, RUNNING, SINCE, STOP, Page, asking, shared_file
+from ..note import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP, Page, asking, shared_file
 from ..transport import STALLED, Watched
 from ..worker import READY, STALE, Packed, Recent, here, unpack
 
@@ -320,6 +320,7 @@ class Lanes:
         self._poll = select.poll()
         self._news: list[Report] = []
         self._abortive = 0
+        self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
         try:
             while len(self._free) < at_once and (lane := self._hire()):
                 self._free.append(lane)
@@ -478,8 +479,11 @@ class Lanes:
             self._abortive = 0
             report = unpack(chunk, message)
             lane.served += len(report.values)
-            self._free.append(lane)
             self._news.append(report)
+            if lane.note[RUNNING] == LEAVING:
+                self._bury(lane, GRACE)
+            else:
+                self._free.append(lane)
 
     def _mourn(self, lane: Lane, kind: Kind, words: str = "") -> None:
         """Report what a dead lane was doing; its last *words* say where."""
@@ -490,17 +494,20 @@ class Lanes:
                 lane.ready = lane.channel.receive() == READY
         words = words or lane.page.words()
         ending = self._bury(lane)
-        if (chunk or not lane.ready) and running in (IDLE, LOADING):
+        again = not lane.ready or running == LOADING
+        if again:
             self._abortive += 1
-            if self._abortive < ABORTIVE:
-                if chunk:
-                    self._return(chunk, ending)
-                return
-            if not lane.ready:
-                raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
-            if running == LOADING:
+            if self._abortive == ABORTIVE and lane.ready:
                 raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
+            if self._abortive == ABORTIVE:
+                raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
         if chunk is None:
+            return
+        if running == IDLE and chunk.start not in self._unbegun:
+            self._unbegun.add(chunk.start)
+            again = True
+        if again:
+            self._return(chunk, ending)
             return
         suspect = int(running) if running >= 0 else None
         at = f", at (most recent call first)\n{words}" if words else ""
