@@ -188,7 +188,6 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
 _calls = Recent()
 _loading = RLock()  # those of other pools may have several threads
 _initialized: dict[bytes, dict[str, Any]] = {}
-_limited = False  # a task has set limits for this process: the next one shall have another
 
 
 def perform(
@@ -230,10 +229,10 @@ def perform(
     except BaseException as error:
         text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
         return dumps(("unloadable", text))
-    global _limited
     before = _limits()
     report = run_chunk(call, chunk, budget, note, timeout)
-    _limited = _limited or _limits() != before
+    if _limits() != before:  # the next task shall not have them
+        note[RUNNING] = LEAVING
     return _pack_report(report)
 
 
@@ -325,7 +324,7 @@ def main(channel: int, page: int, line: int) -> None:
     os.register_at_fork(after_in_child=partial(_part, pipe, note))
     try:
         pipe.send(READY)
-        while not _limited:
+        while note[RUNNING] != LEAVING:
             parcel = pipe.receive()
             try:
                 answer = perform(parcel, note, pipe.receive_fd)
@@ -334,8 +333,6 @@ def main(channel: int, page: int, line: int) -> None:
                 answer = dumps(("unloadable", text))
             _flush()
             _watch_modules()  # before the answer: whoever has that may edit them
-            if _limited:
-                note[RUNNING] = LEAVING
             pipe.send(answer)
     except (EOFError, OSError, MemoryError):
         pass  # the parent closed the channel, or is dead, or a task closed it; or it takes too much
