@@ -2,7 +2,9 @@
 
 import os
 import pickle
+import re
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -144,6 +146,38 @@ def test_what_happens_to_one_worker_touches_no_other(end, tmp_path):
     assert Counter((tmp_path / "log").read_text().split()) == {str(x): 1 for x in range(1, 100)}
     assert failure.worker not in pids
     assert len(set(pids)) == 2  # the neighbour, and the one that was started instead
+
+
+def test_workers_that_die_while_the_reader_is_away_cost_nothing():
+    """A worker killed between two reads of a lazy map had no task, and no task is blamed."""
+
+    def task(x):
+        return x, os.getpid()
+
+    options = {"buffersize": 2, "chunksize": 1, "workers": 2, "on_error": "return"}
+    results = pimap(task, range(20), executor="processes", **options)
+    for n, result in enumerate(results):
+        x, worker = result
+        assert x == n
+        if n in (3, 9):
+            os.kill(worker, signal.SIGKILL)
+
+
+def test_a_worker_that_cannot_begin_is_replaced(monkeypatch):
+    """With a timeout, a worker that something keeps from the next task does not keep the call."""
+    monkeypatch.setattr(lanes, "BEGUN", 0.5)
+
+    def task(x):
+        if x == 0:
+            threading.Timer(0.2, re.match, ["(a+)+$", "a" * 40 + "b"]).start()  # holds the GIL
+        return x
+
+    options = {"buffersize": 1, "workers": 1, "timeout": 0.5, "executor": "processes"}
+    results = pimap(task, range(4), **options)
+    assert next(results) == 0
+    time.sleep(0.5)  # the thread holds it by now
+
+    assert list(results) == [1, 2, 3]
 
 
 def test_a_worker_that_leaves_its_group_is_killed_too():

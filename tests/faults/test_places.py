@@ -104,6 +104,20 @@ def test_in_four_threads_at_once(tmp_path, executor):
     assert run(tmp_path, THREADS, executor) == "[True, True, True, True]"
 
 
+PIPES = """\
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+for pid in set(pmap(lambda _: (time.sleep(0.01), os.getpid())[1], range(20), **options)):
+    os.kill(pid, signal.SIGKILL)
+say(right())
+"""
+
+
+@pytest.mark.parametrize("executor", LANES)
+def test_where_a_broken_pipe_kills(tmp_path, executor):
+    """A program that ends at SIGPIPE, as filters do, survives the death of its idle workers."""
+    assert run(tmp_path, PIPES, executor) == "True"
+
+
 ASYNC = """\
 import asyncio
 async def main():
