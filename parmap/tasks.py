@@ -107,14 +107,25 @@ def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
 def _is_interrupt(error: BaseException) -> bool:
     """Tell whether *error* is Ctrl-C, which is for the caller, and none that the task raised.
 
-    Workers ignore the signal.  In the caller it comes between two instructions, and from no `raise`
-    statement.
+    The signal reaches the main thread, but not in workers: ours ignore it, and those of others
+    cannot pass it on.  It comes between two instructions, and from no `raise` statement but the one
+    with which `asyncio.run` passes it on.
     """
-    if nested.get() or not isinstance(error, KeyboardInterrupt):
+    if not isinstance(error, KeyboardInterrupt):
         return False
+    from multiprocessing import parent_process
     from opcode import opmap
+    from signal import SIG_IGN, SIGINT, getsignal
+    from threading import current_thread, main_thread
 
+    worker = getsignal(SIGINT) is SIG_IGN or (nested.get() and parent_process())
+    if worker or current_thread() is not main_thread():
+        return False
     last = error.__traceback__
     while last and last.tb_next:
         last = last.tb_next
-    return last is None or (last.tb_frame.f_code.co_code[last.tb_lasti] != opmap["RAISE_VARARGS"])
+    return (
+        last is None
+        or last.tb_frame.f_code.co_code[last.tb_lasti] != opmap["RAISE_VARARGS"]
+        or last.tb_frame.f_globals.get("__name__") == "asyncio.runners"
+    )

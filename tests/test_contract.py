@@ -3,6 +3,7 @@
 The oracle is the sequential twin, `list(map(...))`.
 """
 
+import asyncio
 import dataclasses
 import errno
 import gc
@@ -13,6 +14,7 @@ import multiprocessing
 import operator
 import os
 import pickle
+import signal
 import threading
 import traceback
 import types
@@ -623,6 +625,31 @@ def test_whatever_a_task_raises_comes_out(places, name, kind):
             pmap(zoo.visit, [1, 2, name, 3], **places(place).options)
 
         assert pmap(zoo.visit, [1], **places(place).options) == [2]
+
+
+def _interrupt(_):
+    signal.raise_signal(signal.SIGINT)
+
+
+def _interrupt_a_loop(x):
+    async def wait():
+        _interrupt(x)
+        await asyncio.sleep(0)
+
+    asyncio.run(wait())
+
+
+@pytest.mark.parametrize("task", [_interrupt, _interrupt_a_loop])
+@pytest.mark.parametrize("name", ["serial", "joblib", "an Executor of one's own"])
+def test_ctrl_c_is_not_a_failure_of_the_task(places, name, task):
+    """Ctrl-C during a task in the caller's main thread ends the call, whatever on_error is."""
+    options = {"joblib": {"executor": "joblib", "workers": 1}}.get(name) or places(name).options
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pmap(task, [1], on_error="return", **options)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_stop_iteration_of_a_task_does_not_end_a_lazy_map(where):
