@@ -112,8 +112,10 @@ def portable(
             return error
     except BaseException:  # noqa: S110 - whatever its __reduce__ raises, there are other ways
         pass
-    args = tuple(arg if survives(arg) else _text(arg) for arg in error.args)
-    state = {name: value for name, value in vars(error).items() if survives(value)}
+    # Not `error.args` and `vars(error)`: the class may have its own of these, which raise.
+    whole: Any = BaseException.__reduce__(error)
+    args = tuple(arg if survives(arg) else _text(arg) for arg in whole[1])
+    state = {name: value for part in whole[2:] for name, value in part.items() if survives(value)}
     twin: Any = _Twin(type(error), args, state)
     if survives(twin):
         return twin  # type: ignore[no-any-return]
@@ -149,5 +151,5 @@ def _text(value: object) -> str:
     """Return `str(value)`, whatever its `__str__` does."""
     try:
         return str(value)
-    except Exception as error:
+    except BaseException as error:
         return f"<{type(value).__qualname__} whose str raises {type(error).__name__}>"

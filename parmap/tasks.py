@@ -92,15 +92,21 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
 
 def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
     """Record *error*, raised by a task that ran here for *seconds*, without our own frames."""
-    from traceback import format_exception
+    from traceback import format_exception, format_tb
 
     from .outcome import Caught
 
     package = os.path.dirname(__file__)
-    frame = error.__traceback__
+    frame = BaseException.__getattribute__(error, "__traceback__")
     while frame and frame.tb_frame.f_code.co_filename.startswith(package):
         frame = frame.tb_next
-    text = "".join(format_exception(error.with_traceback(frame)))
+    BaseException.with_traceback(error, frame)
+    try:
+        text = "".join(format_exception(error))
+    except BaseException as other:  # of what the exception defines, which may be anything
+        if _is_interrupt(other):
+            raise
+        text = "".join([*format_tb(frame), type(error).__qualname__])
     return Caught(error, text, kind, seconds, os.getpid())
 
 
@@ -111,7 +117,7 @@ def _is_interrupt(error: BaseException) -> bool:
     cannot pass it on.  It comes between two instructions, and from no `raise` statement but the one
     with which `asyncio.run` passes it on.
     """
-    if not isinstance(error, KeyboardInterrupt):
+    if not issubclass(type(error), KeyboardInterrupt):
         return False
     from multiprocessing import parent_process
     from opcode import opmap

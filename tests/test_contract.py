@@ -639,7 +639,17 @@ def _interrupt_a_loop(x):
     asyncio.run(wait())
 
 
-@pytest.mark.parametrize("task", [_interrupt, _interrupt_a_loop])
+class Interrupting(Exception):
+    @property
+    def __notes__(self):
+        _interrupt(self)
+
+
+def _interrupt_the_traceback(_):
+    raise Interrupting
+
+
+@pytest.mark.parametrize("task", [_interrupt, _interrupt_a_loop, _interrupt_the_traceback])
 @pytest.mark.parametrize("name", ["serial", "joblib", "an Executor of one's own"])
 def test_ctrl_c_is_not_a_failure_of_the_task(places, name, task):
     """Ctrl-C during a task in the caller's main thread ends the call, whatever on_error is."""

@@ -130,6 +130,17 @@ class ErrorWhoseStrRaises(Exception):
     __repr__ = __str__
 
 
+class ErrorWithoutTraceback(Exception):
+    def __getattribute__(self, name):
+        if name in ("__traceback__", "args", "__dict__"):
+            raise RuntimeError("no such thing today")
+        return super().__getattribute__(name)
+
+
+class SyntaxErrorOfText(SyntaxError):
+    pass
+
+
 class ErrorWithoutNew(Exception):
     """One whose __new__ takes what nobody has kept."""
 
@@ -168,6 +179,8 @@ ERRORS = {
     "ErrorWhoseUnpicklingRaises": _raiser(lambda: ErrorWhoseUnpicklingRaises("a", "b")),
     "ErrorWhoseUnpicklingExits": _raiser(lambda: ErrorWhoseUnpicklingExits("a", "b")),
     "ErrorWhoseStrRaises": _raiser(lambda: ErrorWhoseStrRaises("a")),
+    "ErrorWithoutTraceback": _raiser(lambda: ErrorWithoutTraceback("a", threading.Lock())),
+    "SyntaxErrorOfText": _raiser(lambda: SyntaxErrorOfText("a", ("f.py", 1, "3", "text"))),
     "ErrorWithoutNew": _raiser(lambda: ErrorWithoutNew(1, "b")),
     "LocalError": _raiser(local_error),
     "CustomBaseException": _raiser(lambda: CustomBaseException("base")),
