@@ -7,6 +7,7 @@ Its imports (dataclasses, typing) take 10 ms: it is imported when something fail
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -73,10 +74,13 @@ class Failure:
         """
         error = self.exception
         note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
-        if error.__traceback__ is None and self.kind == "error":
-            error.__cause__ = RemoteTraceback(self.traceback)
+        with suppress(Exception):  # its class may have other ideas of what can be set
+            here = BaseException.__getattribute__(error, "__traceback__")
+            if here is None and self.kind == "error":
+                BaseException.__setattr__(error, "__cause__", RemoteTraceback(self.traceback))
+            notes = getattr(error, "__notes__", ())
+            if note not in notes:
+                BaseException.__setattr__(error, "__notes__", [*notes, note])
         try:
             raise error
         finally:
@@ -142,7 +146,7 @@ def _rebuild(
 ) -> BaseException:
     """Make an exception of class *cls* without calling its constructor."""
     error = cls.__new__(cls, *args)
-    error.args = args
+    BaseException.__setattr__(error, "args", args)  # its class may forbid it
     vars(error).update(state)
     return error
 

@@ -25,6 +25,9 @@ KEPT = {  # What is left of an exception that cannot travel: attributes.
     "ErrorWhoseUnpicklingRaises": {"args": ("a", "b")},
     "ErrorWhoseUnpicklingExits": {"args": ("a", "b")},
     "ErrorWhoseStrRaises": {"args": ("a",)},
+    "ErrorWithoutNotes": {"args": ("a",)},
+    "ErrorWithOddNotes": {"args": ("a",)},
+    "FrozenError": {"code": 5, "args": (5,)},
     "LocalError": {"args": ("of a function",)},
     "CustomBaseException": {"args": ("base",)},
     "SystemExit": {"code": 3},
@@ -90,6 +93,17 @@ def test_an_error_comes_out_as_itself(processes_only, name):
         assert type(caught.value).__name__ == name
     assert name in str(caught.value.__cause__)
     assert pmap(zoo.visit, [1, 2], **processes_only.options) == [2, 4]
+
+
+@pytest.mark.parametrize("name", zoo.ERRORS)
+def test_a_failure_raises_its_own_exception(name):
+    """`unwrap` raises what the task raised, whatever becomes of the note on it."""
+    (failure,) = pmap(zoo.visit, [name], executor="serial", on_error="return")
+
+    with pytest.raises(BaseException) as caught:
+        failure.unwrap()
+
+    assert caught.value is failure.exception
 
 
 @pytest.mark.parametrize("name", zoo.RESULTS)

@@ -5,6 +5,7 @@ the task that keeps them: an item that is a key of `ERRORS`, `RESULTS` or `CRASH
 of that name; one that is an animal itself (`INPUTS`) has done its harm on the way.
 """
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -137,6 +138,21 @@ class ErrorWithoutTraceback(Exception):
         return super().__getattribute__(name)
 
 
+class ErrorWithoutNotes(Exception):
+    @property
+    def __notes__(self):
+        raise RuntimeError("no notes today")
+
+
+class ErrorWithOddNotes(Exception):
+    __notes__ = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenError(Exception):
+    code: int
+
+
 class SyntaxErrorOfText(SyntaxError):
     pass
 
@@ -180,6 +196,9 @@ ERRORS = {
     "ErrorWhoseUnpicklingExits": _raiser(lambda: ErrorWhoseUnpicklingExits("a", "b")),
     "ErrorWhoseStrRaises": _raiser(lambda: ErrorWhoseStrRaises("a")),
     "ErrorWithoutTraceback": _raiser(lambda: ErrorWithoutTraceback("a", threading.Lock())),
+    "ErrorWithoutNotes": _raiser(lambda: ErrorWithoutNotes("a")),
+    "ErrorWithOddNotes": _raiser(lambda: ErrorWithOddNotes("a")),
+    "FrozenError": _raiser(lambda: FrozenError(5)),
     "SyntaxErrorOfText": _raiser(lambda: SyntaxErrorOfText("a", ("f.py", 1, "3", "text"))),
     "ErrorWithoutNew": _raiser(lambda: ErrorWithoutNew(1, "b")),
     "LocalError": _raiser(local_error),
