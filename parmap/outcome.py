@@ -101,7 +101,8 @@ def portable(
 
     Pickle rebuilds an exception by calling its class with `args`, which fails for every class
     whose constructor wants something else.  So the steps down are: the exception itself; one of
-    its class, made without calling the constructor; one of its nearest built-in base class.
+    its class, made without calling the constructor, a group of the nearest to its members; one of
+    its nearest built-in base class.
     """
 
     def survives(value: object) -> bool:
@@ -111,6 +112,14 @@ def portable(
             return False
         return True
 
+    def near(arg: object) -> object:
+        if survives(arg):
+            return arg
+        if isinstance(error, BaseExceptionGroup) and isinstance(arg, (list, tuple)):
+            with suppress(RecursionError):
+                return [portable(member, dumps, loads) for member in error.exceptions]
+        return _text(arg)
+
     try:
         if type(loads(dumps(error))).__name__ == type(error).__name__:
             return error
@@ -118,7 +127,7 @@ def portable(
         pass
     # Not `error.args` and `vars(error)`: the class may have its own of these, which raise.
     whole: Any = BaseException.__reduce__(error)
-    args = tuple(arg if survives(arg) else _text(arg) for arg in whole[1])
+    args = tuple(map(near, whole[1]))
     state = {name: value for part in whole[2:] for name, value in part.items() if survives(value)}
     twin: Any = _Twin(type(error), args, state)
     if survives(twin):

@@ -95,6 +95,21 @@ def test_an_error_comes_out_as_itself(processes_only, name):
     assert pmap(zoo.visit, [1, 2], **processes_only.options) == [2, 4]
 
 
+def test_a_group_keeps_its_members(abroad_cheaply):
+    """Each exception in a group keeps what it can, as one that is raised by itself."""
+    error = among_neighbours("GroupOfErrors", **abroad_cheaply.options).exception
+
+    first, (second, third) = error.exceptions[0], error.exceptions[1].exceptions
+    assert (error.message, error.exceptions[1].message) == ("two", "inner")
+    assert [type(error), type(first), type(second), type(third)] == [
+        zoo.GroupOfErrors,
+        zoo.TwoArgumentError,
+        zoo.ErrorWithLock,
+        ValueError,
+    ]
+    assert (first.reason, second.code, third.args) == ("a", 7, (8,))
+
+
 @pytest.mark.parametrize("name", zoo.ERRORS)
 def test_a_failure_raises_its_own_exception(name):
     """`unwrap` raises what the task raised, whatever becomes of the note on it."""

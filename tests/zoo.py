@@ -171,6 +171,14 @@ class CustomBaseException(BaseException):
     pass
 
 
+class GroupOfErrors(ExceptionGroup):
+    pass
+
+
+def inner():
+    return ExceptionGroup("inner", [ErrorWithLock(7), ValueError(8)])
+
+
 def _raiser(make):
     def act():
         raise make()
@@ -209,6 +217,7 @@ ERRORS = {
     "StopIteration": _raiser(lambda: StopIteration(11)),
     "StopAsyncIteration": _raiser(lambda: StopAsyncIteration(12)),
     "ExceptionGroup": _raiser(lambda: ExceptionGroup("two", [ValueError(1), KeyError("k")])),
+    "GroupOfErrors": _raiser(lambda: GroupOfErrors("two", [TwoArgumentError(1, "a"), inner()])),
     "RecursionError": lambda: ERRORS["RecursionError"](),
     "PicklingError": _raiser(lambda: pickle.PicklingError("raised by the task itself")),
 }
