@@ -107,12 +107,12 @@ def _lanes(call: Call, workers: int, source: Source, options: dict[str, Any]) ->
         )
     from .executors.lanes import Lanes
 
-    known = source.remaining
+    known, timeout = source.remaining, options["timeout"]
     return Lanes(
         call,
         workers,
         budget(workers, careful=careful(options)),
-        timeout=options["timeout"],
+        timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
         at_once=0 if known is None else min(known, workers),
     )

@@ -2,6 +2,8 @@
 
 import re
 import sys
+from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 import work
@@ -160,6 +162,12 @@ def test_numpy_integers_are_integers():
     options = {"workers": np.int64(2), "chunksize": np.int32(3), "retries": np.uint8(1)}
 
     assert pmap(work.double, range(10), executor="threads", **options) == [2 * x for x in range(10)]
+
+
+@pytest.mark.parametrize("timeout", [60, Fraction(121, 2), Decimal("60.5")])
+def test_a_timeout_is_any_number_of_seconds(timeout):
+    """What counts like a float may be given for one."""
+    assert pmap(work.double, [1, 2], timeout=timeout) == [2, 4]
 
 
 @pytest.mark.parametrize(
