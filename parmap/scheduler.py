@@ -224,9 +224,13 @@ class Run:
 def _failure(chunk: Chunk, position: int, caught: Caught) -> Failure:
     from .outcome import Failure
 
+    try:
+        text = _brief(chunk.items[position])
+    except IndexError:  # the input became shorter during the call
+        text = "<gone>"
     return Failure(
         chunk.start + position,
-        _brief(chunk.items[position]),
+        text,
         caught.exception,
         caught.traceback,
         caught.kind,
@@ -242,7 +246,11 @@ def _brief(value: object) -> str:
 
     brief = Repr()
     brief.maxstring = brief.maxother = 200
+    # Cut before their repr is made, as `str` is.
+    vars(brief).update(repr_bytes=brief.repr_str, repr_bytearray=brief.repr_str)
     try:
         return brief.repr(value)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"

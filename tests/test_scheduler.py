@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -177,6 +178,41 @@ def test_retries_count_attempts():
 
     assert (done[0], done[2], done[1].attempts) == (1, 1, 3)
     assert executor.log == [(0, 3), (1, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("item", [b"x", bytearray(b"x"), "x"])
+def test_a_large_input_is_not_written_out_to_be_shortened(item):
+    """The record of a failed task makes no text of all of its input, inside a list neither."""
+    items = [[item * 10_000_000], item * 10_000_000]
+    tracemalloc.start()
+    try:
+        done = outcome(run(Scripted(lambda x: 1 // 0), items))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert all("xxx" in done[n].input and len(done[n].input) < 1_000 for n in range(2))
+    assert most < 1_000_000
+
+
+class ExitAtRepr:
+    def __repr__(self):
+        raise SystemExit(3)
+
+
+def test_an_input_that_cannot_be_shown_is_described():
+    """Whatever the repr of an input raises, the task's Failure says so in its place."""
+    done = outcome(run(Scripted(lambda x: 1 // 0), [ExitAtRepr()]))
+
+    assert done[0].input == "<ExitAtRepr whose repr raises SystemExit>"
+
+
+def test_an_input_that_is_gone_is_not_shown():
+    """A list that became shorter during the call leaves Failures without the inputs."""
+    items = [1, 2]
+    done = outcome(run(Scripted(lambda x: items.clear() or 1 // 0), items, 2))
+
+    assert done[0].input == "<gone>"
 
 
 def test_a_task_that_works_in_the_end_has_not_failed():
