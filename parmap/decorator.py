@@ -9,7 +9,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .api import pimap, pmap, pstarmap
-from .options import check
+from .options import check, over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -41,15 +41,15 @@ class Parallel(Generic[P, R]):
 
     def map(self, *iterables: Iterable[Any], **options: Any) -> list[R]:
         """Return `pmap(self, *iterables)` with the decorator's options and *options*."""
-        return pmap(self, *iterables, **{**self._options, **options})
+        return pmap(self, *iterables, **over(self._options, options))
 
     def starmap(self, iterable: Iterable[Iterable[Any]], **options: Any) -> list[R]:
         """Return `pstarmap(self, iterable)` with the decorator's options and *options*."""
-        return pstarmap(self, iterable, **{**self._options, **options})
+        return pstarmap(self, iterable, **over(self._options, options))
 
     def imap(self, *iterables: Iterable[Any], **options: Any) -> Stream[R]:
         """Return `pimap(self, *iterables)` with the decorator's options and *options*."""
-        return pimap(self, *iterables, **{**self._options, **options})
+        return pimap(self, *iterables, **over(self._options, options))
 
     def __get__(self, instance: object, owner: type | None = None) -> Parallel[..., R]:
         """Bind the function as it would bind itself: to an instance, a class or nothing."""

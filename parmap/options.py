@@ -42,12 +42,18 @@ def resolve(given: dict[str, Any], door: str) -> dict[str, Any]:
     context = _in_context.get()
     if not (given or context or _process_wide):
         return DEFAULTS
-    configured = {**DEFAULTS, **_process_wide, **(context or {})}
-    if not isinstance(given.get("executor", "auto"), str) and "workers" not in given:
-        configured["workers"] = None  # an instance has its own
-    options = {**configured, **given}
+    options = DEFAULTS
+    for inner in (_process_wide, context or {}, given):
+        options = over(options, inner)
     _check_together(options)
     return options
+
+
+def over(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of *inner*, and those of *outer* that it leaves as they are."""
+    if not isinstance(inner.get("executor", ""), str):
+        outer = {**outer, "workers": None}  # an instance has its own
+    return {**outer, **inner}
 
 
 def check(options: dict[str, Any], door: str) -> None:
@@ -208,7 +214,7 @@ class parallel_config:  # noqa: N801 - named like joblib's, and used like a func
         self._tokens: list[Token[dict[str, Any] | None]] = []
 
     def __enter__(self) -> None:
-        self._tokens.append(_in_context.set({**(_in_context.get() or {}), **self._options}))
+        self._tokens.append(_in_context.set(over(_in_context.get() or {}, self._options)))
 
     def __exit__(
         self,

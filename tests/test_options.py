@@ -249,6 +249,19 @@ def test_a_map_without_input_is_an_error():
             call()
 
 
+def test_an_instance_sets_aside_the_workers_of_outer_levels():
+    """A borrowed executor replaces `workers` of an outer block, a decorator or the process."""
+    try:
+        parallel_config(workers=2).apply()
+        with parallel_config(executor=Inline()):
+            assert pmap(abs, [-1]) == [1]
+        with parallel_config(workers=4), parallel_config(executor=Inline()):
+            assert pmap(abs, [-1]) == [1]
+        assert parallel(workers=3)(abs).map([-1], executor=Inline()) == [1]
+    finally:
+        parallel_config().apply()
+
+
 def test_options_are_keyword_only():
     """Nothing is taken by position but the function and the input."""
     with pytest.raises(TypeError):
