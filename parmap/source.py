@@ -23,10 +23,10 @@ class Window:
     def __init__(self, whole: Sequence[Any], begin: int, end: int) -> None:
         self._whole = whole
         self._begin = begin
-        self._end = min(end, len(whole))
+        self._end = end
 
     def __len__(self) -> int:
-        return max(0, self._end - self._begin)
+        return self._end - self._begin
 
     def __iter__(self) -> Iterator[Any]:
         items: Any = iter(self._whole)
@@ -87,7 +87,7 @@ class Source:
         """Return the next *n* items, fewer at the end, none after it or after an error."""
         items: Sequence[Any]
         if self._whole is not None:
-            end = self.drawn + n
+            end = max(self.drawn, min(self.drawn + n, len(self._whole)))
             if type(self._whole) in (list, tuple):
                 items = Window(self._whole, self.drawn, end)  # type: ignore[assignment]
             else:

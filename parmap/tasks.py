@@ -96,7 +96,7 @@ def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
 
     from .outcome import Caught
 
-    package = os.path.dirname(__file__)
+    package = os.path.dirname(__file__) + os.sep
     frame = BaseException.__getattribute__(error, "__traceback__")
     while frame and frame.tb_frame.f_code.co_filename.startswith(package):
         frame = frame.tb_next

@@ -341,7 +341,7 @@ class Watched(Channel):
         import socket
 
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
-        self._moving(select.POLLOUT, lambda: self._line.sendmsg((b"!",), rights, NO_SIGNAL))
+        self._write((b"!",), rights)
 
     def close(self) -> None:
         """Close the descriptor, as the other class does."""
@@ -349,21 +349,24 @@ class Watched(Channel):
         self._line.close()
 
     def _read_into(self, rest: memoryview) -> int:
-        return self._moving(select.POLLIN, lambda: os.readv(self.fd, (rest,)))
-
-    def _write(self, parts: tuple[bytes | memoryview, ...]) -> int:
-        return self._moving(select.POLLOUT, lambda: self._line.sendmsg(parts, (), NO_SIGNAL))
-
-    def _moving(self, event: int, move: Callable[[], int]) -> int:
-        """Return what *move* does, as soon as it can; raise ConnectionError if it never will."""
         while True:
             try:
-                return move()
+                return os.readv(self.fd, (rest,))
             except BlockingIOError:
-                watch = select.poll()
-                watch.register(self.fd, event)
-                if self._pidfd >= 0:
-                    watch.register(self._pidfd, select.POLLIN)
-                news = dict(watch.poll(1000 * self.patience))
-            if self.fd not in news:
-                raise BrokenPipeError("the other end is dead, or does not move")
+                self._wait(select.POLLIN)
+
+    def _write(self, parts: tuple[bytes | memoryview, ...], rights: Any = ()) -> int:
+        while True:
+            try:
+                return self._line.sendmsg(parts, rights, NO_SIGNAL)
+            except BlockingIOError:
+                self._wait(select.POLLOUT)
+
+    def _wait(self, event: int) -> None:
+        """Return as soon as *event* is there; raise ConnectionError if it will not come."""
+        watch = select.poll()
+        watch.register(self.fd, event)
+        if self._pidfd >= 0:
+            watch.register(self._pidfd, select.POLLIN)
+        if self.fd not in dict(watch.poll(1000 * self.patience)):
+            raise BrokenPipeError("the other end is dead, or does not move")

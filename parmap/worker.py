@@ -19,6 +19,7 @@ import pickle
 import signal
 import sys
 from _thread import RLock
+from contextlib import suppress
 from functools import partial
 from time import perf_counter
 from weakref import WeakValueDictionary
@@ -168,7 +169,8 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
     kind, *rest = loads(answer)
     if kind == "refused":
         error, where, text = rest
-        error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
+        with suppress(Exception):  # its class may forbid it
+            error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
         raise error from RemoteTraceback(text)
     if kind == "unloadable":
         return Report(chunk, [], loss=Loss(pickle.PicklingError(rest[0]), "unpicklable", "split"))
@@ -188,6 +190,7 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
 _calls = Recent()
 _loading = RLock()  # those of other pools may have several threads
 _initialized: dict[bytes, dict[str, Any]] = {}
+_granted: list[tuple[int, int]] | None = None  # the limits of this process, once initialized
 
 
 def perform(
@@ -229,15 +232,17 @@ def perform(
     except BaseException as error:
         text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
         return dumps(("unloadable", text))
-    before = _limits()
+    global _granted
+    _granted = _granted or _limits()
     report = run_chunk(call, chunk, budget, note, timeout)
-    if _limits() != before:  # the next task shall not have them
+    if _limits() != _granted:  # the next task shall not have them
         note[RUNNING] = LEAVING
     return _pack_report(report)
 
 
 def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
     """Run the initializer of *call*, or let a call just *loaded* find what it has set before."""
+    global _granted
     function: Any = call.initializer
     while isinstance(function, partial):
         function = function.func
@@ -246,6 +251,7 @@ def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
         before = dict(names)
         assert call.initializer is not None
         call.initializer()
+        _granted = None
         _initialized[digest] = {
             name: value for name, value in names.items() if before.get(name, _calls) is not value
         }

@@ -1233,3 +1233,17 @@ def test_every_executor_of_the_design_is_in_the_table():
     """No place is forgotten by the fixtures of this suite."""
     assert set(ABROAD) <= set(EVERYWHERE)
     assert set(SIDE_BY_SIDE) | {"auto", "serial", "an Executor of one's own"} == set(EVERYWHERE)
+
+
+def test_an_input_that_is_emptied_ends_the_call(where):
+    """A list that `on_error` empties gives what was sent, failures for the rest, and no hang."""
+    items = list(range(50))
+
+    def empty(failure):
+        items.clear()
+        return failure.kind
+
+    results = pmap(partial(work.refuse, 0), items, on_error=empty, retries=1, **where.options)
+
+    assert results[0] == "error"
+    assert all(result in (n, "error", "unpicklable") for n, result in enumerate(results))
