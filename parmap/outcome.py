@@ -47,7 +47,8 @@ class Failure:
         kind: `"error"` (it raised), `"crash"` (its worker process died), `"timeout"` (it took
             longer than `timeout`) or `"unpicklable"` (its input or its result cannot be sent
             between processes).
-        attempts: how many times the task was started, 1 without `retries`.
+        attempts: how many times the task was tried, 1 without `retries`; that it ran again because
+            of another's crash does not count.
         seconds: duration of the last attempt, 0.0 where it is not known.
         worker: process id of the last attempt, 0 where it is not known.
 
