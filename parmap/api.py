@@ -89,8 +89,9 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
 
     A task that kills its worker fails with WorkerCrashed.  What else its worker had done in the
     last 5 ms (0.15 ms for each of more than 33 workers) and not sent yet runs again, and so do
-    tasks whose results cannot be unpickled here, with those beside them.  With `"multiprocessing"`, `"futures"` and `"joblib"`
-    everything that was under way in other workers does, too.
+    tasks whose results cannot be unpickled here, with those beside them.  With
+    `"multiprocessing"`, `"futures"` and `"joblib"` everything that was under way in other workers
+    does, too.
 
     Example:
         >>> from parmap import pmap

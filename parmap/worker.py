@@ -264,10 +264,13 @@ def perform_in_pool(parcel: bytes, line: tuple[int, int] | None = None) -> bytes
     if line is not None:
         hold(*line)
     token = nested.set(True)
+    worker = os.getpid()
     try:
         return perform(parcel, new_note())
     finally:
         nested.reset(token)
+        if os.getpid() != worker:  # a child that a task has forked is no worker
+            os._exit(1)
 
 
 def _pack_report(report: Report) -> bytes:

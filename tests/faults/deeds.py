@@ -166,6 +166,12 @@ def leaves_a_child(x):
     return 2 * x
 
 
+def comes_back_twice(x):
+    """Return in a child, too."""
+    os.fork()
+    return 2 * x
+
+
 def ignores_signals(x):
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         try:
@@ -225,6 +231,21 @@ def hangs_at_pickle(x):
 
 def hangs_with_blocked_signals(x):
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    time.sleep(FOR_EVER)
+
+
+def hangs_with_default_handlers(x):
+    """Hang where any signal would kill, as after a library has reset them."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        try:
+            signal.signal(number, signal.SIG_DFL)
+        except OSError:  # one that the system keeps for itself
+            pass
+    time.sleep(FOR_EVER)
+
+
+def hangs_in_another_group(x):
+    os.setpgid(0, os.getpgid(os.getppid()))
     time.sleep(FOR_EVER)
 
 

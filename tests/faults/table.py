@@ -244,6 +244,12 @@ FAULTS = {
         FINE,
         note="the child lives on unless its worker is killed",
     ),
+    "comes-back-twice": Fault(
+        "forks a child that comes back from the task, too",
+        deeds.comes_back_twice,
+        FINE,
+        "goes on twice",
+    ),
     "ignores-signals": Fault(
         "ignores all signals that can be ignored",
         deeds.ignores_signals,
@@ -298,6 +304,18 @@ HANGS = {
         deeds.hangs_with_blocked_signals,
         says=("0.5 s",),
         note="where it stood is not known",
+    ),
+    "default-handlers": _hang(
+        "hangs with the default handler of every signal",
+        deeds.hangs_with_default_handlers,
+        says=("0.5 s",),
+        note="where it stood is not known",
+    ),
+    "another-group": _hang(
+        "hangs in a process group of its choice",
+        deeds.hangs_in_another_group,
+        says=("0.5 s",),
+        stood="hangs_in_another_group",
     ),
     "hangs-once": _hang(
         "hangs in the first attempt of `retries=1`",

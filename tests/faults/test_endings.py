@@ -15,7 +15,8 @@ pytestmark = needs_proc
 DEEDS = ["sleeps", "is_stuck_in_c"]
 WORKERS = [(executor, deed) for executor in POOLS for deed in DEEDS]
 # What a task has started is in the process group of its worker, and ends with it.
-WITH_CHILDREN = [*WORKERS, *((executor, "waits_for_a_child") for executor in LANES)]
+OURS = ["waits_for_a_child", "hangs_in_another_group"]
+WITH_CHILDREN = [*WORKERS, *((executor, deed) for executor in LANES for deed in OURS)]
 
 BUSY = """\
 import pathlib
