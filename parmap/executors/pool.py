@@ -14,6 +14,7 @@ from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
 from socket import socketpair
 from threading import Thread
+from time import monotonic, sleep
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from ..events import Call, Chunk, Fate
     from .border import Border
 
+LONG = 0.1  # seconds from one look at the workers of a pool to the next
+SHORT = 0.001  # the same, while one of them is missing
 PATIENCE = 5.0  # seconds for a pool to terminate; one whose worker died with a lock never does
 
 
@@ -50,12 +53,16 @@ class Pool:
         # together with the workers, and a Connection does not survive the collector and `close`.
         self._awake, self._waker = socketpair()
         self._watched: dict[int, Any] = {}
-        self._mourned: set[Any] = set()  # a borrowed pool keeps its dead for a tenth of a second
+        self._mourned: set[Any] = set()
         self._news: list[Report] = []
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
         pool = self._pool()
+        end = monotonic() + PATIENCE
+        # No worker may take the chunk and die before it is watched.
+        while not self._watch() and pool._state == "RUN" and monotonic() < end:
+            sleep(SHORT)
         self._count += 1
         number = self._count
 
@@ -75,8 +82,11 @@ class Pool:
 
     def wait(self, block: bool) -> list[Report]:
         while self._chunks and not self._news:
-            ready = wait([self._awake, *self._watched], None if block else 0)
-            if not ready:
+            look = LONG if self._watch() else SHORT
+            ready = wait([self._awake, *self._watched], look if block else 0)
+            if not ready and getattr(self._borrowed, "_state", None) == "TERMINATE":
+                raise ExecutorUnavailable("the pool was terminated before its tasks had finished")
+            if not ready and not block:
                 break
             if self._awake in ready:
                 self._awake.recv(4096)
@@ -104,30 +114,40 @@ class Pool:
         except OSError:  # we were closed meanwhile
             pass
 
-    def _pool(self) -> ProcessPool:
+    def _pool(self) -> Any:
         if self._borrowed is not None:
-            pool = self._borrowed
-        elif self._owned is None:
+            return self._borrowed
+        if self._owned is None:
             context = fresh_interpreters("multiprocessing")
             with starting("multiprocessing"):
-                pool = context.Pool(self.workers, initializer=prepare, initargs=offer())
-            self._owned = pool
+                self._owned = context.Pool(self.workers, initializer=prepare, initargs=offer())
             first_at_exit(finish_threads)
-        else:
-            return self._owned
-        if not isinstance(pool, ThreadPool):
-            # The Process objects must be held: the pool drops a dead one, its sentinel is closed,
-            # the number used again, and a watch of the number alone would sleep for ever.
-            processes = set(pool._pool) - self._mourned  # type: ignore[attr-defined]
-            self._watched = {process.sentinel: process for process in processes}
-        return pool
+        return self._owned
+
+    def _watch(self) -> bool:
+        """Watch the workers there are now; tell whether none is missing.
+
+        A place that is empty is looked at often: who takes it may die at once.
+        """
+        pool: Any = self._borrowed or self._owned
+        if isinstance(pool, ThreadPool):
+            return True
+        # The Process objects must be held: the pool drops a dead one, its sentinel is closed,
+        # the number used again, and a watch of the number alone would sleep for ever.
+        there = set(pool._pool)
+        self._mourned &= there  # a pool keeps its dead for a moment
+        alive = there - self._mourned
+        self._watched |= {process.sentinel: process for process in alive}
+        return bool(len(alive) >= pool._processes)
 
     def _mourn(self, dead: list[Any]) -> None:
         """After the death of workers, settle what was in flight."""
         if not dead:
             return
+        end = monotonic() + PATIENCE
         for process in dead:
-            process.join(1.0)
+            while process.exitcode is None and monotonic() < end:  # a thread of the pool asks, too
+                sleep(SHORT)
             del self._watched[process.sentinel]
             self._mourned.add(process)
         codes = [process.exitcode for process in dead]
@@ -135,7 +155,8 @@ class Pool:
             recycling = getattr(self._borrowed, "_maxtasksperchild", None) is not None
             if recycling and not any(codes):
                 return
-        error = WorkerCrashed(f"a worker of the pool ended with exit code {codes[0]}")
+        code = next(filter(None, codes), codes[0])
+        error = WorkerCrashed(f"a worker of the pool ended with exit code {code}")
         then: Fate = "over" if self._borrowed is not None else "alone"
         for chunk in self._chunks.values():
             self._news.append(Report(chunk, [], loss=Loss(error, "crash", then)))

@@ -105,3 +105,57 @@ def test_a_crash_in_a_lent_pool(tmp_path, make, most):
     end = alone.run(tmp_path, script(tmp_path, LENT, MAKE=make, MOST=most))
 
     assert end.check().stdout in ("WorkerCrashed\n", "ExecutorUnavailable\n")
+
+
+REPLACED = """\
+import multiprocessing, os
+from parmap import pmap
+def task(x):
+    if x in CULPRITS:
+        os._exit(3)
+    return x
+with multiprocessing.get_context("fork").Pool(**POOL) as pool:
+    results = pmap(task, range(10), executor=pool, chunksize=1, on_error="return")
+kinds = [result if isinstance(result, int) else result.kind for result in results]
+assert all(kind in (n, "crash") for n, kind in enumerate(kinds)), kinds
+assert all(kinds[n] == "crash" for n in CULPRITS), kinds
+"""
+
+
+@pytest.mark.parametrize(
+    ("pool", "culprits"),
+    [({"processes": 1}, range(10)), ({"processes": 2, "maxtasksperchild": 1}, [9])],
+    ids=["all", "recycled"],
+)
+def test_a_worker_that_a_lent_pool_has_replaced_may_die(tmp_path, pool, culprits):
+    """Nobody waits for a worker that came later, even if it died before anybody saw it."""
+    alone.run(tmp_path, script(tmp_path, REPLACED, CULPRITS=culprits, POOL=pool)).check()
+
+
+TERMINATED = """\
+import threading
+from multiprocessing.pool import ThreadPool
+from parmap import ExecutorUnavailable, pmap
+running, over = threading.Event(), threading.Event()
+def task(x):
+    running.set()
+    over.wait()
+def terminate():
+    running.wait()
+    pool._state = "TERMINATE"  # what it does first; then it waits for its tasks
+    over.set()
+    pool.terminate()
+pool = ThreadPool(2)
+threading.Thread(target=terminate).start()
+try:
+    pmap(task, range(4), executor=pool, chunksize=1)
+except ExecutorUnavailable as error:
+    print(error)
+"""
+
+
+def test_a_lent_pool_may_be_terminated(tmp_path):
+    """A pool that another thread terminates during a call ends the call."""
+    end = alone.run(tmp_path, script(tmp_path, TERMINATED)).check()
+
+    assert end.stdout.startswith("the pool ")
