@@ -11,7 +11,8 @@ from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 
-from ..events import Unsendable
+from ..errors import WorkerCrashed
+from ..events import Loss, Report, Unsendable
 from ..note import STOP, new_note
 from ..tasks import nested, run_chunk
 from ..worker import Packed, perform_in_pool, unpack
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from ..events import Call, Chunk, Report
+    from ..events import Call, Chunk, Fate
 
     class Border(Protocol):
         """What both are."""
@@ -91,3 +92,10 @@ class ByValue:
 
     def stop(self) -> None:
         """Do nothing: nobody can reach a task in a process that is not ours."""
+
+
+def lost(chunk: Chunk, error: Exception, then: Fate) -> Report:
+    """Return the report on *chunk*, which was with an executor that broke with *error*."""
+    crash = WorkerCrashed(f"a worker died, and the executor with it: {error}")
+    crash.__cause__ = error
+    return Report(chunk, [], loss=Loss(crash, "crash", then))

@@ -12,10 +12,9 @@ from contextlib import nullcontext
 from queue import SimpleQueue
 from weakref import WeakSet
 
-from ..errors import ExecutorUnavailable, WorkerCrashed
-from ..events import Loss, Report
+from ..errors import ExecutorUnavailable
 from ..lifeline import offer
-from .border import ByReference, ByValue
+from .border import ByReference, ByValue, lost
 from .start import (
     finish_threads,
     first_at_exit,
@@ -31,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Call, Chunk, Fate
+    from ..events import Call, Chunk, Report
     from .border import Border
 
 PATIENCE = 1.0  # seconds the workers have to end by themselves
@@ -85,7 +84,7 @@ class Futures:
                 future = executor.submit(function, argument)
         except BrokenExecutor as error:  # it broke a moment ago
             self._break()
-            self._lose(chunk, error, "again")
+            self._news.append(lost(chunk, error, "over" if self._borrowed else "again"))
         except ExecutorUnavailable:
             raise
         except RuntimeError as error:
@@ -102,7 +101,7 @@ class Futures:
                 self._news.append(self._border.incoming(chunk, future.result()))
             except BrokenExecutor as error:
                 self._break()
-                self._lose(chunk, error, "alone")
+                self._news.append(lost(chunk, error, "over" if self._borrowed else "alone"))
         news, self._news = self._news, []
         return news
 
@@ -112,12 +111,6 @@ class Futures:
             for future in self._chunks:
                 future.cancel()
         self._break()
-
-    def _lose(self, chunk: Chunk, error: BrokenExecutor, then: Fate) -> None:
-        crash = WorkerCrashed(f"a worker died, and the executor with it: {error}")
-        crash.__cause__ = error
-        fate: Fate = "over" if self._borrowed else then
-        self._news.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
 
     def _executor(self) -> Executor:
         if self._borrowed is not None:

@@ -12,10 +12,9 @@ from threading import get_ident
 from time import monotonic
 from weakref import WeakKeyDictionary
 
-from ..errors import ExecutorUnavailable, WorkerCrashed
-from ..events import Loss, Report
+from ..errors import ExecutorUnavailable
 from ..lifeline import offer
-from .border import ByReference, ByValue
+from .border import ByReference, ByValue, lost
 from .start import finish_threads, first_at_exit, kill, start_trackers, starting, workers_of
 
 TYPE_CHECKING = False
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..events import Call, Chunk, Fate
+    from ..events import Call, Chunk, Report
     from .border import Border
 
 
@@ -116,7 +115,7 @@ class Joblib:
             if not _broken(error):
                 raise
             self._break()
-            self._lose(chunk, error, "again")
+            self._news.append(lost(chunk, error, "over" if self._borrowed else "again"))
         else:
             self._chunks[number] = chunk
             if not self._borrowed:
@@ -133,7 +132,7 @@ class Joblib:
             except Exception as error:
                 if not _broken(error):
                     raise
-                self._lose(chunk, error, "alone")
+                self._news.append(lost(chunk, error, "over" if self._borrowed else "alone"))
                 if not self._chunks:  # all that were in flight have told of it
                     self._break()
             else:
@@ -176,12 +175,6 @@ class Joblib:
         if not self._borrowed:
             with starting("joblib"):
                 self._backend.abort_everything(ensure_ready=True)
-
-    def _lose(self, chunk: Chunk, error: Exception, then: Fate) -> None:
-        crash = WorkerCrashed(f"a worker of joblib's backend died: {error}")
-        crash.__cause__ = error
-        fate: Fate = "over" if self._borrowed else then
-        self._news.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
 
 
 def _broken(error: Exception) -> bool:
