@@ -21,8 +21,10 @@ from .start import (
     fresh_interpreters,
     halt_daemon,
     kill,
+    kill_workers,
     prepare,
     starting,
+    take,
     workers_of,
 )
 
@@ -46,17 +48,8 @@ def _kill_all() -> None:
     for executor in list(_ours):
         thread = executor._executor_manager_thread  # type: ignore[attr-defined]
         if thread is not None:  # it is at work
-            _kill(executor)
+            kill_workers(executor)
             thread.join(PATIENCE)  # else the library might wake it up just when it goes
-
-
-def _kill(executor: Any) -> None:
-    """Kill the workers of *executor*; there is no public way to stop what runs."""
-    for process in workers_of(executor):
-        kill(process)
-    # One of them may have been in the middle of a result: unless we close our own end of that
-    # pipe, too, the executor's thread waits for the rest of it for ever.
-    executor._result_queue._writer.close()
 
 
 class Futures:
@@ -95,7 +88,7 @@ class Futures:
 
     def wait(self, block: bool) -> list[Report]:
         while self._chunks and not (self._done.empty() and (self._news or not block)):
-            future = self._done.get()
+            future = take(self._done, self._borrowed or self._owned)
             chunk = self._chunks.pop(future)
             try:
                 self._news.append(self._border.incoming(chunk, future.result()))
@@ -131,7 +124,7 @@ class Futures:
         processes = workers_of(owned)
         late = bool(wait(self._chunks, GRACE).not_done)
         if late:
-            _kill(owned)
+            kill_workers(owned)
         thread = owned._executor_manager_thread  # type: ignore[attr-defined]
         # Among the killed it would stumble over the cancelled.
         owned.shutdown(wait=False, cancel_futures=not late)

@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from ..errors import ExecutorUnavailable
 from ..lifeline import offer
 from .border import ByReference, ByValue, lost
-from .start import finish_threads, first_at_exit, kill, start_trackers, starting, workers_of
+from .start import finish_threads, first_at_exit, kill_workers, start_trackers, starting, take
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def _kill_loky() -> None:
 
     finish_threads()
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
-    for process in workers_of(getattr(loky, "_executor", None)):
-        kill(process)
+    kill_workers(getattr(loky, "_executor", None))
 
 
 class Joblib:
@@ -123,7 +122,7 @@ class Joblib:
 
     def wait(self, block: bool) -> list[Report]:
         while self._chunks and not (self._done.empty() and (self._news or not block)):
-            number, out = self._done.get()
+            number, out = take(self._done, getattr(self._backend, "_workers", None))
             chunk = self._chunks.pop(number, None)
             if chunk is None:
                 continue

@@ -7,6 +7,7 @@ import sys
 import threading
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
+from queue import Empty
 from threading import Thread, current_thread, get_ident, main_thread
 from time import monotonic, sleep
 from weakref import WeakSet
@@ -17,8 +18,12 @@ from ..lifeline import hold
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from queue import SimpleQueue
+    from typing import Any, TypeVar
 
+    Done = TypeVar("Done")
+
+ROUND = 0.5  # seconds an executor has to notice that a worker died
 PATIENCE = 1.0  # seconds for what is being started at the end of the program
 
 
@@ -140,7 +145,35 @@ def halt_daemon() -> None:
 
 def workers_of(executor: Any) -> list[Any]:
     """Return the processes of a ProcessPoolExecutor or of loky's; no public way tells."""
-    return list((getattr(executor, "_processes", None) or {}).values())
+    processes = getattr(executor, "_processes", None)
+    return list(processes.values()) if isinstance(processes, dict) else []
+
+
+def kill_workers(executor: Any) -> None:
+    """Kill the workers of *executor*; there is no public way to stop what runs."""
+    for process in workers_of(executor):
+        kill(process)
+    # One of them may have been in the middle of a result: unless we close our own end of that
+    # pipe, too, the executor's thread waits for the rest of it for ever.
+    results = getattr(executor, "_result_queue", None)
+    if results is not None and not results._writer.closed:
+        # That thread closes it, too, as soon as it wakes up.
+        end, results._writer._handle = results._writer._handle, None
+        os.close(end)
+
+
+def take(done: SimpleQueue[Done], executor: Any) -> Done:
+    """Return the next of *done*, which *executor* fills.
+
+    One whose worker died in the middle of a result does not notice: it waits for the rest.
+    """
+    dead: set[Any] = set()
+    while True:
+        with suppress(Empty):
+            return done.get(timeout=ROUND)
+        before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
+        if before & dead:
+            kill_workers(executor)
 
 
 def kill(process: Any) -> None:

@@ -159,3 +159,35 @@ def test_a_lent_pool_may_be_terminated(tmp_path):
     end = alone.run(tmp_path, script(tmp_path, TERMINATED)).check()
 
     assert end.stdout.startswith("the pool ")
+
+
+SENDING = """\
+import multiprocessing, os, signal, sys, threading, time
+from concurrent.futures import ProcessPoolExecutor
+from parmap import Failure, pmap
+def dies_when_it_sends(thread):
+    while sys._current_frames()[thread].f_code.co_name != "_send":
+        time.sleep(0.0001)
+    os.kill(os.getpid(), signal.SIGKILL)
+def task(x):
+    if x == 3:
+        sender = threading.get_ident()
+        threading.Thread(target=dies_when_it_sends, args=[sender], daemon=True).start()
+        return bytes(100 << 20)
+    return x
+results = pmap(task, range(4), chunksize=1, on_error="return", **OPTIONS)
+print([result.kind if isinstance(result, Failure) else result for result in results])
+"""
+
+
+@pytest.mark.parametrize("executor", [*(name for name in POOLS if name not in LANES), "lent"])
+def test_a_worker_may_die_in_the_middle_of_a_result(tmp_path, executor):
+    """Nobody waits for the rest of a result that a worker was sending when it died."""
+    lent = "dict(executor=ProcessPoolExecutor(1, multiprocessing.get_context('fork')))"
+    options = lent if executor == "lent" else options_of(executor)
+
+    end = alone.run(tmp_path, script(tmp_path, SENDING, OPTIONS=options))
+
+    if executor != "joblib":  # its own tracker reports what is left of its own pool, now and then
+        end.check()
+    assert end.stdout == "[0, 1, 2, 'crash']\n"
