@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
+from os import getpid
 from queue import SimpleQueue
 from weakref import WeakSet
 
@@ -67,6 +68,7 @@ class Futures:
         self._chunks: dict[Future[Any], Chunk] = {}
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._news: list[Report] = []
+        self._home = getpid()
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
@@ -99,6 +101,8 @@ class Futures:
         return news
 
     def close(self) -> None:
+        if getpid() != self._home:  # in a fork, which has only copies
+            return
         self._border.stop()
         if self._borrowed is not None:
             for future in self._chunks:

@@ -12,6 +12,7 @@ from collections import deque
 from multiprocessing.connection import wait
 from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
+from os import getpid
 from socket import socketpair
 from threading import Thread
 from time import monotonic, sleep
@@ -55,6 +56,7 @@ class Pool:
         self._watched: dict[int, Any] = {}
         self._mourned: set[Any] = set()
         self._news: list[Report] = []
+        self._home = getpid()
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
@@ -103,6 +105,8 @@ class Pool:
         return news
 
     def close(self) -> None:
+        if getpid() != self._home:  # in a fork, which has only copies
+            return
         self._border.stop()
         self._dispose()
         self._waker.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import threading
 from concurrent.futures import BrokenExecutor
@@ -77,6 +78,8 @@ def prepare(parent: int, line: int) -> None:
 
 _callers: WeakSet[Thread] = WeakSet()  # the threads that have started workers
 _starting: set[int] = set()  # the threads that do it at this moment
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_starting.clear)
 _over = False  # the program has come to its end
 
 
@@ -105,18 +108,22 @@ def starting(executor: str) -> Iterator[None]:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_hooks: set[Callable[[], None]] = set()
+_hooks: set[tuple[Callable[[], None], int]] = set()
 
 
 def first_at_exit(hook: Callable[[], None]) -> None:
     """Have *hook* called at the end of the program before a library waits there for its tasks.
 
-    The hook registered last runs first: so call this when that library was imported.
+    The hook registered last runs first: so call this when that library was imported.  In a fork of
+    this process it does nothing: what it ends is not there.
     """
-    if hook not in _hooks:
-        _hooks.add(hook)
+    here = os.getpid()
+    if (hook, here) not in _hooks:
+        _hooks.add((hook, here))
         with suppress(RuntimeError):  # the program is ending already
-            getattr(threading, "_register_atexit", atexit.register)(hook)
+            getattr(threading, "_register_atexit", atexit.register)(
+                lambda: hook() if os.getpid() == here else None
+            )
 
 
 def finish_threads() -> None:
@@ -144,9 +151,13 @@ def halt_daemon() -> None:
 
 
 def workers_of(executor: Any) -> list[Any]:
-    """Return the processes of a ProcessPoolExecutor or of loky's; no public way tells."""
+    """Return the processes of a ProcessPoolExecutor or of loky's; no public way tells.
+
+    In a fork of this process it has none.
+    """
     processes = getattr(executor, "_processes", None)
-    return list(processes.values()) if isinstance(processes, dict) else []
+    every = list(processes.values()) if isinstance(processes, dict) else []
+    return [process for process in every if process._parent_pid == os.getpid()]
 
 
 def kill_workers(executor: Any) -> None:
@@ -178,7 +189,6 @@ def take(done: SimpleQueue[Done], executor: Any) -> Done:
 
 def kill(process: Any) -> None:
     """Kill a multiprocessing *process*; those of loky's context have no `kill` of their own."""
-    import os
     import signal
 
     if process.is_alive():

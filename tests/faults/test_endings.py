@@ -251,3 +251,25 @@ def test_a_program_may_leave_right_after_a_map(tmp_path, executor, leave):
     end = alone.run(tmp_path, source)
 
     assert end.check(code=5).stdout == "[1, 2, 3]\n"
+
+
+FORKED = """\
+import multiprocessing, os
+from parmap import pimap
+def task(x):
+    return x
+results = pimap(task, range(60), chunksize=1, **OPTIONS)
+next(results)
+child = multiprocessing.get_context("fork").Process(target=results.close)
+child.start()
+child.join()
+print(child.exitcode, list(results) == list(range(1, 60)))
+"""
+
+
+@pytest.mark.parametrize("executor", [*POOLS, "threads"])
+def test_a_fork_of_the_program_ends_by_itself(tmp_path, executor):
+    """A fork in the middle of a map ends in silence, and takes nothing from its parent's map."""
+    end = alone.run(tmp_path, script(tmp_path, FORKED, OPTIONS=options_of(executor)))
+
+    assert end.check().stdout == "0 True\n"
