@@ -14,7 +14,6 @@ from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
 from os import getpid
 from socket import socketpair
-from threading import Thread
 from time import monotonic, sleep
 
 from ..errors import ExecutorUnavailable, WorkerCrashed
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 LONG = 0.1  # seconds from one look at the workers of a pool to the next
 SHORT = 0.001  # the same, while one of them is missing
-PATIENCE = 5.0  # seconds for a pool to terminate; one whose worker died with a lock never does
+PATIENCE = 5.0  # seconds for what takes a moment
 
 
 class Pool:
@@ -170,17 +169,31 @@ class Pool:
     def _dispose(self) -> None:
         """End a pool of ours, whatever state it is in."""
         pool, self._owned = self._owned, None
-        if pool is None:
-            return
-        self._watched.clear()
-        processes = list(pool._pool)  # type: ignore[attr-defined]
-        end = Thread(target=pool.terminate, daemon=True)
-        try:
-            end.start()
-        except RuntimeError:  # the interpreter ends, and has no more threads
-            pool.terminate()
-        else:
-            end.join(PATIENCE)
-        for process in processes:
+        if pool is not None:
+            self._watched.clear()
+            self._mourned.clear()
+            _end(pool)
+
+
+def _end(pool: Any) -> None:
+    """Do what `terminate` does, without the locks, which may have died with a worker."""
+    pool._terminate.cancel()
+    pool._state = pool._worker_handler._state = "TERMINATE"
+    pool._cache.clear()  # nobody waits for it, and it holds the pool in a circle
+    # Kept: a worker that starts at this moment looks for it.
+    lock, pool._outqueue._wlock = pool._outqueue._wlock, None
+    for _ in range(2):  # the second time for that worker
+        for process in list(pool._pool):
             kill(process)
             process.join()
+        pool._change_notifier.put(None)
+        pool._worker_handler.join(PATIENCE)
+    del lock
+    pool._inqueue._reader.close()  # ends who writes there
+    pool._taskqueue.put(None)
+    pool._task_handler.join(PATIENCE)
+    pool._outqueue._writer.close()  # ends who reads there
+    pool._result_handler.join(PATIENCE)
+    for queue in (pool._inqueue, pool._outqueue, pool._change_notifier):
+        queue.close()
+    pool._pool.clear()

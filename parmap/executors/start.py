@@ -97,7 +97,8 @@ def starting(executor: str) -> Iterator[None]:
         yield
     except (BrokenExecutor, ExecutorUnavailable):
         raise
-    except (OSError, RuntimeError, AttributeError) as error:
+    # loky raises UnboundLocalError when descriptors run out.
+    except (OSError, RuntimeError, AttributeError, UnboundLocalError) as error:
         raise ExecutorUnavailable(
             f"executor={executor!r} cannot start workers here: {type(error).__name__}: {error}; "
             "executor='processes' may"

@@ -191,3 +191,33 @@ def test_a_worker_may_die_in_the_middle_of_a_result(tmp_path, executor):
     if executor != "joblib":  # its own tracker reports what is left of its own pool, now and then
         end.check()
     assert end.stdout == "[0, 1, 2, 'crash']\n"
+
+
+HELD = """\
+import gc, os, pathlib, signal, threading, time
+from parmap import pimap
+busy, killed = pathlib.Path("busy"), pathlib.Path("killed")
+def task(x):
+    if x:
+        busy.touch()
+    while not (killed if x else busy).exists():
+        time.sleep(0.001)
+    return os.getpid()
+def held():
+    results = pimap(task, range(2), chunksize=1, executor="multiprocessing", workers=2)
+    os.kill(next(results), signal.SIGKILL)  # it waits for more, and holds the lock of the queue
+    killed.touch()
+    list(results)
+    busy.unlink()
+    killed.unlink()
+    return threading.active_count(), len(os.listdir("/proc/self/fd"))
+gc.disable()
+print(held() == held() == held())
+"""
+
+
+def test_a_pool_leaves_nothing_when_an_idle_worker_dies(tmp_path):
+    """A pool of ours that died with the lock of its queue ends, with its threads and its pipes."""
+    end = alone.run(tmp_path, script(tmp_path, HELD)).check()
+
+    assert end.stdout == "True\n"
