@@ -10,6 +10,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from ..errors import ExecutorUnavailable
 from .border import ByReference
 
 TYPE_CHECKING = False
@@ -32,8 +33,17 @@ class Threads:
     def submit(self, chunk: Chunk) -> None:
         self._out += 1
         if self._started < min(self._out, self.workers):
-            self._started += 1
-            Thread(target=self._serve, name=f"parmap-{self._started}", daemon=True).start()
+            name = f"parmap-{self._started + 1}"
+            try:
+                Thread(target=self._serve, name=name, daemon=True).start()
+                self._started += 1
+            except RuntimeError as error:
+                if not self._started:
+                    raise ExecutorUnavailable(
+                        f"executor='threads' cannot start a thread here: {error}; "
+                        "executor='serial' needs none"
+                    ) from error
+                self.workers = self._started  # they do the rest
         self._chunks.put(chunk)
 
     def wait(self, block: bool) -> list[Report]:
