@@ -21,7 +21,7 @@ import types
 import urllib.error
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import closing
 from functools import partial
 
@@ -30,7 +30,7 @@ import work
 import zoo
 from conftest import ABROAD, COSTLY, EVERYWHERE, SIDE_BY_SIDE
 
-from parmap import Failure, partition, pcall, pimap, pmap, pstarmap, shutdown
+from parmap import ExecutorUnavailable, Failure, partition, pcall, pimap, pmap, pstarmap, shutdown
 from parmap.events import Call, Chunk
 from parmap.executors.threads import Threads
 
@@ -432,6 +432,47 @@ def test_what_waits_for_a_thread_is_given_up():
             thread.join(30)
 
     assert begun == [0]
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_fewer_threads_than_wanted_may_start(monkeypatch, allowed):
+    """Where no more threads can be started, those there are do the work; without any it is said."""
+    started = []
+
+    class Rare(threading.Thread):
+        def start(self):
+            if len(started) == allowed:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+            super().start()
+
+    monkeypatch.setattr("parmap.executors.threads.Thread", Rare)
+    if allowed:
+        assert pmap(work.double, range(20), executor="threads", workers=4) == [*range(0, 40, 2)]
+    else:
+        with pytest.raises(ExecutorUnavailable, match="serial"):
+            pmap(work.double, range(20), executor="threads", workers=4)
+
+
+def test_a_lent_executor_may_cancel_what_it_has():
+    """What a lent executor cancels has failed, and says why; all else has its result."""
+    submitted = []
+
+    class Fickle(Executor):
+        def submit(self, fn, /, *args, **kwargs):
+            future = Future()
+            submitted.append(future)
+            if len(submitted) == 4:
+                future.cancel()
+                future.set_running_or_notify_cancel()
+            else:
+                future.set_result(fn(*args, **kwargs))
+            return future
+
+    results = pmap(work.double, range(6), executor=Fickle(), chunksize=1, on_error="return")
+
+    assert [x for x in results if not isinstance(x, Failure)] == [0, 2, 4, 8, 10]
+    assert "cancelled" in str(results[3].exception)
 
 
 def test_workers_of_futures_start_together():

@@ -7,13 +7,21 @@ known; a borrowed one is not touched, and what was in flight has failed.
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import nullcontext
 from os import getpid
 from queue import SimpleQueue
 from weakref import WeakSet
 
 from ..errors import ExecutorUnavailable
+from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue, lost
 from .start import (
@@ -33,7 +41,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..events import Call, Chunk, Report
+    from ..events import Call, Chunk
     from .border import Border
 
 PATIENCE = 1.0  # seconds the workers have to end by themselves
@@ -94,6 +102,9 @@ class Futures:
             chunk = self._chunks.pop(future)
             try:
                 self._news.append(self._border.incoming(chunk, future.result()))
+            except CancelledError:
+                gone = ExecutorUnavailable("the executor cancelled the task before it had begun")
+                self._news.append(Report(chunk, [], loss=Loss(gone, "error", "over")))
             except BrokenExecutor as error:
                 self._break()
                 self._news.append(lost(chunk, error, "over" if self._borrowed else "alone"))
