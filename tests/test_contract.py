@@ -1253,6 +1253,27 @@ def test_joblib_takes_registered_backends():
     assert used
 
 
+def test_a_lent_parallel_is_left_when_the_function_cannot_be_sent():
+    """A joblib.Parallel that was entered for a call is left again, even if that cannot begin."""
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    lock, lent = threading.Lock(), joblib.Parallel(n_jobs=2)
+
+    with pytest.raises(pickle.PicklingError):
+        pmap(lambda _: lock, range(3), executor=lent)
+
+    assert not lent._managed_backend
+
+
+def test_joblibs_threads_heed_ctrl_c():
+    """SIGINT is not blocked in threads of joblib: a program that a task starts would inherit it."""
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        blocked = pmap(signal.pthread_sigmask, [signal.SIG_BLOCK] * 2, [[], []], executor="joblib")
+
+    assert blocked == [set(), set()]
+
+
 def test_joblib_and_parmap_share_a_process():
     """The user's own joblib.Parallel works before, between and after our calls."""
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")

@@ -78,15 +78,20 @@ class Joblib:
         self.workers = parallel._effective_n_jobs()
         self.window = 2 * self.workers
         self._border: Border
+        # Other backends' workers may not even be on this machine.
+        self._loky = not borrowed and type(self._backend).__name__ == "LokyBackend"
         if getattr(self._backend, "uses_threads", False):
             self._border = ByReference(call, budget(self.workers))
-        else:  # other backends' workers may not even be on this machine
-            ours = not borrowed and type(self._backend).__name__ == "LokyBackend"
-            self._border = ByValue(call, budget(self.workers), offer() if ours else None)
-            if ours:
-                from joblib.externals.loky.backend import resource_tracker
+        else:
+            try:
+                self._border = ByValue(call, budget(self.workers), offer() if self._loky else None)
+            except BaseException:
+                self._leave()
+                raise
+        if self._loky:
+            from joblib.externals.loky.backend import resource_tracker
 
-                start_trackers(resource_tracker)
+            start_trackers(resource_tracker)
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}
@@ -110,7 +115,7 @@ class Joblib:
         # and some registered backends look into it.
         batch = BatchedCalls([(function, (argument,), {})], self._backend.get_nested_backend())
         try:
-            with nullcontext() if self._borrowed else starting("joblib"):
+            with starting("joblib") if self._loky else nullcontext():
                 self._backend.submit(batch, callback=lambda out: self._done.put((number, out)))
         except Exception as error:
             if not _broken(error):
@@ -149,6 +154,9 @@ class Joblib:
         if not self._borrowed and not self._ended(GRACE) and self._may_abort():
             self._backend.abort_everything(ensure_ready=False)
         self._chunks.clear()
+        self._leave()
+
+    def _leave(self) -> None:
         if self._parallel in _users:
             _users[self._parallel] -= 1
             if not _users[self._parallel]:
