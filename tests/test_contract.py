@@ -475,6 +475,26 @@ def test_a_lent_executor_may_cancel_what_it_has():
     assert "cancelled" in str(results[3].exception)
 
 
+def test_a_call_may_be_closed_by_its_executors_own_thread():
+    """The collector closes a lost call in any thread, that of its executor included."""
+    from parmap.executors import futures
+
+    executor = futures.Futures(Call(int, "item"), 0.1, workers=1)
+    executor.submit(Chunk(0, [1]))
+    thread, steps = executor._owned._executor_manager_thread, []
+
+    def close(_):
+        steps.append(threading.current_thread())
+        executor.close()
+        steps.append("closed")
+
+    next(iter(executor._chunks)).add_done_callback(close)
+    thread.join(30)
+
+    assert steps == [thread, "closed"]
+    assert not thread.is_alive()
+
+
 def test_workers_of_futures_start_together():
     """None starts later, while another may die: Python 3.11's executor cannot bear that."""
     from parmap.executors import futures

@@ -18,6 +18,7 @@ from concurrent.futures import (
 from contextlib import nullcontext
 from os import getpid
 from queue import SimpleQueue
+from threading import current_thread
 from weakref import WeakSet
 
 from ..errors import ExecutorUnavailable
@@ -136,11 +137,14 @@ class Futures:
         owned, self._owned = self._owned, None
         if owned is None:
             return
+        thread = owned._executor_manager_thread  # type: ignore[attr-defined]
+        if thread is current_thread():  # the collector closes a lost call in it; it ends with them
+            kill_workers(owned)
+            return
         processes = workers_of(owned)
         late = bool(wait(self._chunks, GRACE).not_done)
         if late:
             kill_workers(owned)
-        thread = owned._executor_manager_thread  # type: ignore[attr-defined]
         # Among the killed it would stumble over the cancelled.
         owned.shutdown(wait=False, cancel_futures=not late)
         if thread is not None:
