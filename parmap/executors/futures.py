@@ -16,7 +16,6 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import nullcontext
-from os import getpid
 from queue import SimpleQueue
 from threading import current_thread
 from weakref import WeakSet
@@ -77,7 +76,6 @@ class Futures:
         self._chunks: dict[Future[Any], Chunk] = {}
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._news: list[Report] = []
-        self._home = getpid()
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
@@ -113,8 +111,6 @@ class Futures:
         return news
 
     def close(self) -> None:
-        if getpid() != self._home:  # in a fork, which has only copies
-            return
         self._border.stop()
         if self._borrowed is not None:
             for future in self._chunks:

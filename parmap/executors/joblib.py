@@ -7,7 +7,6 @@ implement, `submit` and `retrieve_result_callback`, which is documented for thei
 from __future__ import annotations
 
 from contextlib import nullcontext
-from os import getpid
 from queue import Empty, SimpleQueue
 from threading import get_ident
 from time import monotonic
@@ -100,7 +99,6 @@ class Joblib:
         self._count = 0
         self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._news: list[Report] = []
-        self._home = getpid()
 
     def submit(self, chunk: Chunk) -> None:
         from joblib.parallel import BatchedCalls
@@ -147,8 +145,6 @@ class Joblib:
         return news
 
     def close(self) -> None:
-        if getpid() != self._home:  # in a fork, which has only copies
-            return
         self._border.stop()
         _live.discard(self)
         if not self._borrowed and not self._ended(GRACE) and self._may_abort():

@@ -12,7 +12,6 @@ from collections import deque
 from multiprocessing.connection import wait
 from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
-from os import getpid
 from socket import socketpair
 from time import monotonic, sleep
 
@@ -55,7 +54,6 @@ class Pool:
         self._watched: dict[int, Any] = {}
         self._mourned: set[Any] = set()
         self._news: list[Report] = []
-        self._home = getpid()
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
@@ -104,8 +102,6 @@ class Pool:
         return news
 
     def close(self) -> None:
-        if getpid() != self._home:  # in a fork, which has only copies
-            return
         self._border.stop()
         self._dispose()
         self._waker.close()

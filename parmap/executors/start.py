@@ -121,10 +121,9 @@ def first_at_exit(hook: Callable[[], None]) -> None:
     here = os.getpid()
     if (hook, here) not in _hooks:
         _hooks.add((hook, here))
+        register = getattr(threading, "_register_atexit", atexit.register)
         with suppress(RuntimeError):  # the program is ending already
-            getattr(threading, "_register_atexit", atexit.register)(
-                lambda: hook() if os.getpid() == here else None
-            )
+            register(lambda: hook() if os.getpid() == here else None)
 
 
 def finish_threads() -> None:
@@ -169,9 +168,10 @@ def kill_workers(executor: Any) -> None:
     # pipe, too, the executor's thread waits for the rest of it for ever.
     results = getattr(executor, "_result_queue", None)
     if results is not None and not results._writer.closed:
-        # That thread closes it, too, as soon as it wakes up.
-        end, results._writer._handle = results._writer._handle, None
-        os.close(end)
+        # That thread closes it, too, as soon as it wakes up: it shall find it closed.
+        end = type(results._writer)(results._writer._handle, readable=False)
+        results._writer._handle = None
+        end.close()
 
 
 def take(done: SimpleQueue[Done], executor: Any) -> Done:
