@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from parmap.chunking import ALONE, CAREFUL, GROWTH, TARGET, Sizes, budget, target
-from parmap.source import Source, Window
+from parmap.source import Source
 
 
 def learnt(cost, **options):
@@ -47,7 +47,9 @@ def test_a_window_is_the_slice_it_stands_for(kind):
     """A part of a list or a tuple has its length, items, order, parts and pickle."""
     whole = kind(range(20))
     for begin, end in [(0, 20), (3, 9), (7, 20), (5, 5), (18, 40)]:
-        window, part = Window(whole, begin, end), list(whole[begin:end])
+        source, part = Source((whole,)), list(whole[begin:end])
+        source.take(begin)
+        window = source.take(end - begin)
 
         assert (len(window), list(window)) == (len(part), part)
         assert [window[i] for i in range(len(window))] == part
