@@ -353,14 +353,16 @@ class Watched(Channel):
             try:
                 return os.readv(self.fd, (rest,))
             except BlockingIOError:
-                self._wait(select.POLLIN)
+                pass
+            self._wait(select.POLLIN)  # not above: Ctrl-C would be said to come from there
 
     def _write(self, parts: tuple[bytes | memoryview, ...], rights: Any = ()) -> int:
         while True:
             try:
                 return self._line.sendmsg(parts, rights, NO_SIGNAL)
             except BlockingIOError:
-                self._wait(select.POLLOUT)
+                pass
+            self._wait(select.POLLOUT)
 
     def _wait(self, event: int) -> None:
         """Return as soon as *event* is there; raise ConnectionError if it will not come."""

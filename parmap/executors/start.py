@@ -180,12 +180,15 @@ def take(done: SimpleQueue[Done], executor: Any) -> Done:
     One whose worker died in the middle of a result does not notice: it waits for the rest.
     """
     dead: set[Any] = set()
-    while True:
-        with suppress(Empty):
-            return done.get(timeout=ROUND)
-        before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
-        if before & dead:
-            kill_workers(executor)
+    try:
+        while True:
+            with suppress(Empty):
+                return done.get(timeout=ROUND)
+            before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
+            if before & dead:
+                kill_workers(executor)
+    except KeyboardInterrupt as interrupt:
+        raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
 
 
 def kill(process: Any) -> None:
