@@ -108,10 +108,11 @@ def test_a_crash_in_a_lent_pool(tmp_path, make, most):
 
 
 REPLACED = """\
-import multiprocessing, os
+import multiprocessing, os, time
 from parmap import pmap
 def task(x):
     if x in CULPRITS:
+        time.sleep(DELAY)
         os._exit(3)
     return x
 with multiprocessing.get_context("fork").Pool(**POOL) as pool:
@@ -123,13 +124,18 @@ assert all(kinds[n] == "crash" for n in CULPRITS), kinds
 
 
 @pytest.mark.parametrize(
-    ("pool", "culprits"),
-    [({"processes": 1}, range(10)), ({"processes": 2, "maxtasksperchild": 1}, [9])],
+    ("pool", "culprits", "delay"),
+    [
+        ({"processes": 1}, range(10), 0),
+        ({"processes": 2, "maxtasksperchild": 1}, [9], 1),  # long enough to be seen
+    ],
     ids=["all", "recycled"],
 )
-def test_a_worker_that_a_lent_pool_has_replaced_may_die(tmp_path, pool, culprits):
-    """Nobody waits for a worker that came later, even if it died before anybody saw it."""
-    alone.run(tmp_path, script(tmp_path, REPLACED, CULPRITS=culprits, POOL=pool)).check()
+def test_a_worker_that_a_lent_pool_has_replaced_may_die(tmp_path, pool, culprits, delay):
+    """Nobody waits for a worker that came later than the call."""
+    source = script(tmp_path, REPLACED, CULPRITS=culprits, POOL=pool, DELAY=delay)
+
+    alone.run(tmp_path, source).check()
 
 
 TERMINATED = """\
