@@ -264,6 +264,7 @@ class Channel:
         import socket
 
         with socket.socket(fileno=os.dup(self.fd)) as line:
+            line.setblocking(True)  # whatever `socket.setdefaulttimeout` makes of it
             _, fds, _, _ = socket.recv_fds(line, 1, 1)
         if not fds:
             raise EOFError

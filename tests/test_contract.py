@@ -1329,3 +1329,20 @@ def test_an_input_that_is_emptied_ends_the_call(where):
 
     assert results[0] == "error"
     assert all(result in (n, "error", "unpicklable") for n, result in enumerate(results))
+
+
+def test_an_interrupt_while_threads_start_leaves_none(monkeypatch):
+    """A thread that was started when Ctrl-C came ends with the call."""
+    truly = threading.Thread.start
+
+    def start(thread):
+        truly(thread)
+        if thread.name == "parmap-2":
+            raise KeyboardInterrupt
+
+    before = set(threading.enumerate())
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(threading.Thread, "start", start)
+        pmap(work.double, range(9), executor="threads", workers=3, chunksize=1)
+
+    work.wait_until(lambda: set(threading.enumerate()) <= before, "the threads to end")

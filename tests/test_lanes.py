@@ -21,6 +21,7 @@ from conftest import is_alive, needs_proc
 import parmap
 from parmap import ExecutorUnavailable, TaskTimeout, WorkerCrashed, pimap, pmap, shutdown, warm
 from parmap.executors import lanes
+from parmap.note import LEAVING, RUNNING
 
 
 def pid(_):
@@ -216,6 +217,22 @@ def test_a_limit_that_a_task_sets_is_not_the_next_ones():
     limits = pmap(task, range(40), executor="processes", workers=2, chunksize=1)
 
     assert len(set(limits)) == 1
+
+
+def test_a_worker_that_leaves_is_not_lent_again():
+    """The same if the call is given up at that moment: the next call gets another worker."""
+
+    def task(x):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (99, limit))
+        time.sleep(0.02)
+        return x
+
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    results = pimap(task, range(10), executor="processes", workers=2, chunksize=1)
+    next(results)
+    results.close()
+
+    assert all(lane.note[RUNNING] != LEAVING for lane in lanes._idle)
 
 
 def test_an_initializer_that_dies_is_one_error():

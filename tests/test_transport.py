@@ -141,6 +141,22 @@ def test_an_interrupt_in_the_middle_of_a_message_spoils_no_worker(monkeypatch):
     assert pmap(abs, range(-9, 0), executor="processes") == [*range(9, 0, -1)]
 
 
+def test_a_default_timeout_that_a_task_sets_changes_nothing():
+    """Nor has a task that sets one set it for its worker."""
+    shutdown()
+    pmap(socket.setdefaulttimeout, [0.001] * 4, executor="processes", workers=2)
+
+    array = table()
+
+    def answer(x):
+        return x + bytes(len(array))
+
+    results = pmap(answer, [b"x"] * 8, executor="processes", workers=2)
+
+    assert results == [b"x" + bytes(APART)] * 8
+    shutdown()
+
+
 def test_a_default_timeout_of_sockets_changes_nothing():
     """A program that sets a timeout for its sockets has not set one for its workers."""
     before = socket.getdefaulttimeout()

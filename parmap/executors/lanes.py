@@ -398,7 +398,7 @@ class Lanes:
                     while lane.chunk and lane.channel.whole and lane.readable(end - monotonic()):
                         if lane.channel.receive() != READY:
                             lane.chunk = None
-                if not lane.chunk:
+                if not lane.chunk and lane.note[RUNNING] != LEAVING:
                     lanes.discard(lane)
                     lane.note[STOP] = 0
                     _give_back(lane)

@@ -157,7 +157,7 @@ def workers_of(executor: Any) -> list[Any]:
     """
     processes = getattr(executor, "_processes", None)
     every = list(processes.values()) if isinstance(processes, dict) else []
-    return [process for process in every if process._parent_pid == os.getpid()]
+    return [process for process in every if getattr(process, "_parent_pid", 0) == os.getpid()]
 
 
 def kill_workers(executor: Any) -> None:

@@ -33,11 +33,11 @@ class Threads:
     def submit(self, chunk: Chunk) -> None:
         self._out += 1
         if self._started < min(self._out, self.workers):
-            name = f"parmap-{self._started + 1}"
+            self._started += 1  # before: an interrupt may come when it has started
             try:
-                Thread(target=self._serve, name=name, daemon=True).start()
-                self._started += 1
+                Thread(target=self._serve, name=f"parmap-{self._started}", daemon=True).start()
             except RuntimeError as error:
+                self._started -= 1
                 if not self._started:
                     raise ExecutorUnavailable(
                         f"executor='threads' cannot start a thread here: {error}; "
