@@ -20,6 +20,7 @@ from conftest import is_alive, needs_proc
 
 import parmap
 from parmap import ExecutorUnavailable, TaskTimeout, WorkerCrashed, pimap, pmap, shutdown, warm
+from parmap.events import Call, Chunk
 from parmap.executors import lanes
 from parmap.note import LEAVING, RUNNING
 
@@ -233,6 +234,19 @@ def test_a_worker_that_leaves_is_not_lent_again():
     results.close()
 
     assert all(lane.note[RUNNING] != LEAVING for lane in lanes._idle)
+
+
+def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypatch):
+    """What is heard of a worker when its call is given up counts for `warm` and the next call."""
+    monkeypatch.setattr(lanes, "GRACE", 30.0)
+    shutdown()
+    call = lanes.Lanes(Call(abs, "item"), 1, 0.005)
+    call.submit(Chunk(0, [-1]))
+    call.close()
+
+    assert [lane.ready for lane in lanes._idle] == [True]
+    warm(1)
+    assert lanes.idle() == 1
 
 
 def test_an_initializer_that_dies_is_one_error():

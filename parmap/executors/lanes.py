@@ -267,7 +267,12 @@ def warm(workers: int) -> None:
     except (OSError, EOFError) as error:
         raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
     finally:
-        _idle.extend(lanes)
+        for lane in lanes:
+            if lane.channel.whole:
+                _idle.append(lane)
+            else:  # it died, or cannot be waited for
+                lane.kill()
+                lane.end(PATIENCE)
 
 
 def idle() -> int:
@@ -396,7 +401,9 @@ class Lanes:
             for lane in list(lanes):
                 with suppress(EOFError):
                     while lane.chunk and lane.channel.whole and lane.readable(end - monotonic()):
-                        if lane.channel.receive() != READY:
+                        if lane.channel.receive() == READY:
+                            lane.ready = True
+                        else:
                             lane.chunk = None
                 if not lane.chunk and lane.note[RUNNING] != LEAVING:
                     lanes.discard(lane)
