@@ -24,6 +24,10 @@ SHARED = Path("/dev/shm")
 KEPT_THERE = ("parmap", "loky", "joblib", "psm", "sem.")
 UNWANTED = ("PYTHONFAULTHANDLER", "JOBLIB_TEMP_FOLDER")  # they change what is said and where
 
+# What joblib's own tracker says, now and then, when a worker of its own pool has died.
+JOBLIBS = re.compile(
+    r"^.*joblib/externals/loky/backend/resource_tracker.*\n  warnings.warn.*\n", re.M
+)
 
 # Undoes what a shell does for programs in the background: it lets them ignore Ctrl-C.
 HEED = """\
@@ -112,7 +116,7 @@ class Program:
 
         with contextlib.suppress(TimeoutError):
             wait_until(gone, "all of it to end", GONE)
-        return End(code, self._said("stdout"), self._said("stderr"), left)
+        return End(code, self._said("stdout"), JOBLIBS.sub("", self._said("stderr")), left)
 
     def _said(self, name):
         return (self.folder / name).read_text("utf-8")

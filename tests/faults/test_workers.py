@@ -142,13 +142,14 @@ TERMINATED = """\
 import threading
 from multiprocessing.pool import ThreadPool
 from parmap import ExecutorUnavailable, pmap
-running, over = threading.Event(), threading.Event()
+running, raised, over = threading.Event(), threading.Event(), threading.Event()
 def task(x):
     running.set()
     over.wait()
 def terminate():
     running.wait()
-    pool._state = "TERMINATE"  # what it does first; then it waits for its tasks
+    pool._state = "TERMINATE"  # what `terminate` does first; then it waits for the tasks
+    raised.wait()
     over.set()
     pool.terminate()
 pool = ThreadPool(2)
@@ -157,6 +158,7 @@ try:
     pmap(task, range(4), executor=pool, chunksize=1)
 except ExecutorUnavailable as error:
     print(error)
+raised.set()
 """
 
 
