@@ -19,7 +19,15 @@ from ..errors import ExecutorUnavailable, WorkerCrashed
 from ..events import Loss, Report
 from ..lifeline import offer
 from .border import ByReference, ByValue
-from .start import finish_threads, first_at_exit, fresh_interpreters, kill, prepare, starting
+from .start import (
+    finish_threads,
+    first_at_exit,
+    fresh_interpreters,
+    halt_daemon,
+    kill,
+    prepare,
+    starting,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -164,6 +172,7 @@ class Pool:
 
     def _dispose(self) -> None:
         """End a pool of ours, whatever state it is in."""
+        halt_daemon()
         pool, self._owned = self._owned, None
         if pool is not None:
             self._watched.clear()
