@@ -240,7 +240,8 @@ def _lease(place: Place) -> Lane:
 
 def _living() -> Lane | None:
     """Take a warm lane whose worker lives, if there is one."""
-    for lane in iter(lambda: next(iter(_take(1)), None), None):
+    while taken := _take(1):
+        lane = taken[0]
         if lane.process.poll() is None and not lane.is_dead():
             return lane
         lane.end(0.0)  # it died while it was idle

@@ -173,12 +173,17 @@ def comes_back_twice(x):
 
 
 def ignores_signals(x):
+    _handle_all(signal.SIG_IGN)
+    return 2 * x
+
+
+def _handle_all(handler):
+    """Let *handler* take every signal that can be handled."""
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         try:
-            signal.signal(number, signal.SIG_IGN)
+            signal.signal(number, handler)
         except OSError:  # one that the system keeps for itself
             pass
-    return 2 * x
 
 
 def prints(x):
@@ -236,11 +241,7 @@ def hangs_with_blocked_signals(x):
 
 def hangs_with_default_handlers(x):
     """Hang where any signal would kill, as after a library has reset them."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        try:
-            signal.signal(number, signal.SIG_DFL)
-        except OSError:  # one that the system keeps for itself
-            pass
+    _handle_all(signal.SIG_DFL)
     time.sleep(FOR_EVER)
 
 
