@@ -150,14 +150,14 @@ class Auto:
                 raise  # it comes again in halves, and only what cannot be sent stays here
             self._local.append(chunk)
 
-    def wait(self, block: bool) -> list[Report]:
+    def wait(self, seconds: float | None) -> list[Report]:
         self._share()
         if self._pool is not None:
             idle = not (self._held or self._local)
-            if reports := self._collect(block and idle):
+            if reports := self._collect(seconds if idle else 0):
                 return reports
         queue = self._local or self._held
-        if not queue or not block:
+        if not queue or seconds == 0:
             return []
         report = self._run(queue.popleft())
         if self._settled:
@@ -296,11 +296,11 @@ class Auto:
         else:
             self._sent.append(chunk)
 
-    def _collect(self, block: bool) -> list[Report]:
+    def _collect(self, seconds: float | None) -> list[Report]:
         """Return the reports of the pool."""
         assert self._pool is not None
         try:
-            reports = self._pool.wait(block)
+            reports = self._pool.wait(seconds)
         except ExecutorUnavailable as error:
             self._give_up(error)
             return []

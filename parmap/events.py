@@ -34,8 +34,12 @@ if TYPE_CHECKING:
         def submit(self, chunk: Chunk) -> None:
             """Take *chunk*; raise `Unsendable` if it cannot be sent.  Never waits for a task."""
 
-        def wait(self, block: bool) -> list[Report]:
-            """Return the reports that have come; if *block*, at least one while a chunk is out."""
+        def wait(self, seconds: float | None) -> list[Report]:
+            """Return the reports that have come.
+
+            While a chunk is out and there is none, wait up to *seconds* for one; None: until there
+            is one; 0: do not wait.
+            """
 
         def close(self) -> None:
             """Stop what runs, forget what waits, release what this executor owns."""

@@ -77,7 +77,7 @@ class Run:
             raise ExecutorUnavailable("the map can only be read on by the process that began it")
         self._fill(limit)
         while self._out and not self._ready:
-            reports = self._executor.wait(block)
+            reports = self._executor.wait(None if block else 0)
             for report in reports:
                 self._receive(report)
             self._fill(limit)  # before the caller looks at the batches: the workers wait

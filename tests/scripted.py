@@ -30,8 +30,8 @@ class Scripted:
         self.out.append(chunk)
         self.most_out = max(self.most_out, len(self.out))
 
-    def wait(self, block):
-        if not self.out or not block:
+    def wait(self, seconds):
+        if not self.out or seconds == 0:
             return []
         chunk = self.out.pop(self.pick(self.out))
         return [self.answer(chunk) or run_chunk(self.call, chunk, 60.0, new_note())]

@@ -216,7 +216,7 @@ def test_the_caller_computes_while_workers_boot(slow):
     class Booting(Pool):
         ready = False
 
-        def wait(self, block):
+        def wait(self, seconds):
             assert len(self.out) <= 1
             return []
 
@@ -298,9 +298,9 @@ def test_no_more_is_given_away_than_a_booting_pool_takes(slow):
         ready = False
         window = property(lambda self: 1, lambda self, value: None)
 
-        def wait(self, block):
+        def wait(self, seconds):
             assert len(self.out) <= 1
-            return super().wait(block)
+            return super().wait(seconds)
 
     world = World(str, Small)
 

@@ -16,7 +16,7 @@ from concurrent.futures import (
     wait,
 )
 from contextlib import nullcontext
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import current_thread
 from weakref import WeakSet
 
@@ -95,9 +95,13 @@ class Futures:
             self._chunks[future] = chunk
             future.add_done_callback(self._done.put)
 
-    def wait(self, block: bool) -> list[Report]:
-        while self._chunks and not (self._done.empty() and (self._news or not block)):
-            future = take(self._done, self._borrowed or self._owned)
+    def wait(self, seconds: float | None) -> list[Report]:
+        while self._chunks:
+            limit = 0 if self._news else seconds
+            try:
+                future = take(self._done, self._borrowed or self._owned, limit)
+            except Empty:
+                break
             chunk = self._chunks.pop(future)
             try:
                 self._news.append(self._border.incoming(chunk, future.result()))

@@ -125,9 +125,13 @@ class Joblib:
             if not self._borrowed:
                 first_at_exit(_kill_loky)
 
-    def wait(self, block: bool) -> list[Report]:
-        while self._chunks and not (self._done.empty() and (self._news or not block)):
-            number, out = take(self._done, getattr(self._backend, "_workers", None))
+    def wait(self, seconds: float | None) -> list[Report]:
+        while self._chunks:
+            workers, limit = getattr(self._backend, "_workers", None), 0 if self._news else seconds
+            try:
+                number, out = take(self._done, workers, limit)
+            except Empty:
+                break
             chunk = self._chunks.pop(number, None)
             if chunk is None:
                 continue

@@ -32,6 +32,7 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
+from math import inf
 from signal import SIGKILL, Signals
 from time import monotonic, perf_counter, sleep
 
@@ -191,7 +192,7 @@ def _place(workers: int) -> Place:
     return directory, path, dict.fromkeys(THREAD_LIMITS, threads) | environment
 
 
-def _poll(fds: list[int], seconds: float | None) -> list[int]:
+def _poll(fds: list[int], seconds: float) -> list[int]:
     """Return those of *fds* that have news, waiting up to *seconds* for the first."""
     poll = select.poll()
     for fd in fds:
@@ -199,8 +200,8 @@ def _poll(fds: list[int], seconds: float | None) -> list[int]:
     return [fd for fd, _ in poll.poll(_milliseconds(seconds))]
 
 
-def _milliseconds(seconds: float | None) -> float | None:
-    return None if seconds is None else 1000 * min(max(seconds, 0.0), LONGEST)
+def _milliseconds(seconds: float) -> float:
+    return 1000 * min(max(seconds, 0.0), LONGEST)
 
 
 def _ending(lane: Lane, code: int | None) -> str:
@@ -376,17 +377,16 @@ class Lanes:
         else:
             lane.known.put(digest, region or True)
 
-    def wait(self, block: bool) -> list[Report]:
+    def wait(self, seconds: float | None) -> list[Report]:
+        end = inf if seconds is None else monotonic() + seconds
         while any(lane.chunk for lane in self._lanes.values()):
-            seconds = self._expire()
-            if self._news or not block:
-                seconds = 0.0
-            events = self._poll.poll(_milliseconds(seconds))
+            left = 0.0 if self._news else end - monotonic()
+            events = self._poll.poll(_milliseconds(min(self._expire(), left)))
             for fd, _ in events:
                 lane = self._lanes.get(fd)
                 if lane is not None:  # else dropped a moment ago
                     self._hear(lane, died=fd != lane.channel.fd)
-            if self._news or not (events or block):
+            if self._news or (left <= 0 and not events):
                 break
         news, self._news = self._news, []
         return news
@@ -426,10 +426,10 @@ class Lanes:
             self._bury(lane, GRACE)
         return lane
 
-    def _expire(self) -> float | None:
-        """Kill what has taken too long; return after how many seconds to look again, if ever."""
+    def _expire(self) -> float:
+        """Kill what has taken too long; return after how many seconds to look again."""
         if self._timeout is None:
-            return None
+            return inf
         wait = self._timeout
         for lane in {lane for lane in self._lanes.values() if lane.chunk}:
             running, since = doing = lane.note[RUNNING], lane.note[SINCE]

@@ -9,6 +9,7 @@ has failed, and the pool goes on.
 from __future__ import annotations
 
 from collections import deque
+from math import inf
 from multiprocessing.connection import wait
 from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
@@ -87,13 +88,15 @@ class Pool:
             raise ExecutorUnavailable(f"the pool refuses tasks: {error}") from error
         self._chunks[number] = chunk
 
-    def wait(self, block: bool) -> list[Report]:
+    def wait(self, seconds: float | None) -> list[Report]:
+        end = inf if seconds is None else monotonic() + seconds
         while self._chunks and not self._news:
-            look = LONG if self._watch() else SHORT
-            ready = wait([self._awake, *self._watched], look if block else 0)
+            left = end - monotonic()
+            look = min(LONG if self._watch() else SHORT, max(0.0, left))
+            ready = wait([self._awake, *self._watched], look)
             if not ready and getattr(self._borrowed, "_state", None) == "TERMINATE":
                 raise ExecutorUnavailable("the pool was terminated before its tasks had finished")
-            if not ready and not block:
+            if not ready and left <= 0:
                 break
             if self._awake in ready:
                 self._awake.recv(4096)

@@ -25,8 +25,8 @@ class Serial:
     def submit(self, chunk: Chunk) -> None:
         self._chunk = chunk
 
-    def wait(self, block: bool) -> list[Report]:
-        if not block:
+    def wait(self, seconds: float | None) -> list[Report]:
+        if seconds == 0:
             return []
         chunk, self._chunk = self._chunk, None
         return [run_here(self._call, chunk, self._budget)] if chunk else []

@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
+from math import inf
 from queue import Empty
 from threading import Thread, current_thread, get_ident, main_thread
 from time import monotonic, sleep
@@ -174,16 +175,21 @@ def kill_workers(executor: Any) -> None:
         end.close()
 
 
-def take(done: SimpleQueue[Done], executor: Any) -> Done:
-    """Return the next of *done*, which *executor* fills.
+def take(done: SimpleQueue[Done], executor: Any, seconds: float | None) -> Done:
+    """Return the next of *done*, which *executor* fills; raise Empty if it takes too long.
 
     One whose worker died in the middle of a result does not notice: it waits for the rest.
     """
     dead: set[Any] = set()
+    end = inf if seconds is None else monotonic() + seconds
     try:
         while True:
-            with suppress(Empty):
-                return done.get(timeout=ROUND)
+            left = end - monotonic()
+            try:
+                return done.get(timeout=min(ROUND, max(0.0, left)))
+            except Empty:
+                if left <= 0:
+                    raise
             before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
             if before & dead:
                 kill_workers(executor)

@@ -46,10 +46,13 @@ class Threads:
                 self.workers = self._started  # they do the rest
         self._chunks.put(chunk)
 
-    def wait(self, block: bool) -> list[Report]:
+    def wait(self, seconds: float | None) -> list[Report]:
         reports: list[Report] = []
-        while self._out and not (self._done.empty() and (reports or not block)):
-            report = self._done.get()
+        while self._out:
+            try:
+                report = self._done.get(timeout=0 if reports else seconds)
+            except Empty:
+                break
             self._out -= 1
             if isinstance(report, BaseException):
                 raise report
