@@ -1,10 +1,28 @@
-"""What this machine grants to this process.  Standard library only."""
+"""What this machine, and this interpreter, grant to us.  Standard library only."""
 
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from functools import cache
 from math import ceil
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def imported(name: str) -> Any:
+    """Return the module *name* if the program has imported it, else None: we do not do it.
+
+    Where another thread is in the middle of that, wait for it, so that the module is whole, or
+    None if its import failed.  If this very thread is, parts of the module may be missing.
+    """
+    if sys.modules.get(name) is not None:
+        with suppress(Exception):  # its import has failed meanwhile
+            __import__(name)  # waits for the lock that the other thread has on the module
+    return sys.modules.get(name)
 
 
 def usable_cpus(root: str = "/") -> int:
