@@ -9,6 +9,7 @@ types that users see, with their overloads, are in `__init__.pyi`.
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Iterator
 from functools import partial
 from time import monotonic
@@ -43,7 +44,9 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
     `if __name__ == "__main__"` is needed, and *fn* may be a lambda.
 
     Not guaranteed: that tasks start in the order of the input, or see what others changed: in
-    another process a task works on copies.
+    another process a task works on copies.  Where tasks run elsewhere, items are drawn ahead of
+    them: an item must stay valid after the next is drawn.  In the caller an iterator is drawn one
+    item at a time.
 
     Args:
         fn: called once for each task with one item of each iterable.  Any callable.
@@ -98,7 +101,11 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         >>> pmap(lambda x: x * x, range(5))
         [0, 1, 4, 9, 16]
     """
-    return _results("pmap", Call(fn, _shape(iterables)), iterables, options)
+    try:
+        return _results("pmap", Call(fn, _shape(iterables)), iterables, options)
+    except BaseException as error:
+        shorten(error)
+        raise
 
 
 def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **options: Any) -> list[R]:
@@ -114,7 +121,11 @@ def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **optio
         >>> pstarmap(pow, [(2, 3), (3, 2)])
         [8, 9]
     """
-    return _results("pstarmap", Call(fn, "args"), (iterable,), options)
+    try:
+        return _results("pstarmap", Call(fn, "args"), (iterable,), options)
+    except BaseException as error:
+        shorten(error)
+        raise
 
 
 def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
@@ -132,7 +143,11 @@ def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
         >>> pcall([delayed(pow)(2, 3), delayed(round)(2.567, ndigits=1)])
         [8, 2.6]
     """
-    return _results("pcall", Call(None, "task"), (tasks,), options)
+    try:
+        return _results("pcall", Call(None, "task"), (tasks,), options)
+    except BaseException as error:
+        shorten(error)
+        raise
 
 
 def pimap(
@@ -268,7 +283,7 @@ def _results(
     """Return the results of a call of *door*."""
     source, options = _checked(door, call, iterables, given)
     first = brief(call, source) if options is DEFAULTS else None
-    if first is not None and len(first.values) == source.total and not first.caught:
+    if first is not None and source.is_over() and not first.caught and source.error is None:
         return first.values
     return _collect(_start(call, source, options, "executor" in given, first))
 
@@ -322,10 +337,7 @@ def _collect(started: _Started) -> list[Any]:
     finally:
         started.close()
     if ended_by is not None:
-        try:
-            _raise(ended_by)
-        finally:
-            del ended_by  # see `_raise`
+        _raise(ended_by)
     return _joined(parts)
 
 
@@ -357,17 +369,27 @@ def _gather(started: _Started, parts: dict[int, list[Any]]) -> Failure | Excepti
 
 
 def _raise(ended_by: Failure | Exception) -> NoReturn:
-    """Raise it from a frame without a reference to it.
+    if isinstance(ended_by, Exception):
+        raise ended_by
+    ended_by.unwrap()
 
-    An exception holds the frames it went through.  If one of those holds the exception, all that
-    these frames refer to, the input for one, stays until the collector comes.
+
+def shorten(error: BaseException) -> None:
+    """Leave of what *error* came through the frame of the door that calls this, and the task's.
+
+    Ours between them say nothing to a user, and hold the exception in a circle.  A fault of our own
+    keeps its frames.
     """
-    try:
-        if isinstance(ended_by, Exception):
-            raise ended_by
-        ended_by.unwrap()
-    finally:
-        del ended_by
+    door: Any = BaseException.__getattribute__(error, "__traceback__")
+    inner = door.tb_next
+    last = door.tb_frame.f_code
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        last, inner = inner.tb_frame.f_code, inner.tb_next
+    if inner is not None or last.co_name == "unwrap" or isinstance(error, KeyboardInterrupt):
+        door.tb_next = inner
+
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 def _settle(batch: Batch, on_error: Any) -> None:
@@ -393,7 +415,13 @@ class Stream(Iterator["R"]):
         return self
 
     def __next__(self) -> R:
-        return next(self._results)
+        try:
+            return next(self._results)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            shorten(error)
+            raise
 
     def __enter__(self) -> Stream[R]:
         return self
@@ -424,7 +452,7 @@ def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator
     ended_by: Failure | Exception | None = None
     read = 0
     try:
-        while batches := run.advance(read + (buffersize or run.horizon())):
+        while batches := run.advance(read + (buffersize or run.horizon(read))):
             waiting.update((batch.start, batch) for batch in batches)
             while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
                 values = batch.values
@@ -440,7 +468,7 @@ def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator
                     read += 1
                     yield value
                     if monotonic() > due:  # the reader is slow: see to the workers meanwhile
-                        more = run.advance(read + (buffersize or run.horizon()), block=False)
+                        more = run.advance(read + (buffersize or run.horizon(read)), block=False)
                         waiting.update((batch.start, batch) for batch in more)
                         due = monotonic() + READ_ON
                 if ended_by is not None and not isinstance(ended_by, Exception):
@@ -449,7 +477,6 @@ def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator
             _raise(ended_by)
     finally:
         started.close()
-        del ended_by
 
 
 def _check_callable(fn: object, door: str) -> None:

@@ -9,8 +9,8 @@
     away     all chunks go to the chosen executor; the caller's thread only schedules
 
 Guaranteed: no more tasks run at the same time than there are workers; the input is drawn from by
-the caller's thread alone; what cannot be sent (the function, an item, results like those seen) runs
-in the caller or in threads, as it would in the loop.
+the caller's thread alone; nothing is raised that the loop would not raise: what cannot be sent to
+another process or loaded there (the function, an item, a result) runs in the caller.
 
 Assumed: the companion touches the executor only under `_lock`, and only while the caller runs a
 task, which it does without the lock.
@@ -18,15 +18,20 @@ task, which it does without the lock.
 
 from __future__ import annotations
 
+import os
 import sys
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import suppress
+from contextvars import copy_context
+from functools import lru_cache, partial
 from threading import Lock, Thread
 from time import perf_counter, sleep
+from types import BuiltinFunctionType, FunctionType, MethodType
 
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
 from .events import Chunk, Report, Unsendable
+from .machine import gil_is_on, imported, warn
 from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, where
 from .tasks import run_here
 
@@ -50,9 +55,22 @@ HASTE = 0.0002
 LOOK = 0.001
 """Seconds between two looks of the companion."""
 
-LATE = 0.0025
-"""Seconds by which a look comes late if it had to wait for the GIL, which is handed over every
-5 ms (`sys.getswitchinterval`), and not only for a processor."""
+LATE = 0.5
+"""Of a switch interval (5 ms, if the program has set no other), by which a look comes late if it
+had to wait for the GIL, which is handed over once an interval, and not only for a processor."""
+
+SHORTEST = 0.002
+"""Seconds of switch interval below which waiting for the GIL cannot be told from waiting for a
+processor: then nothing is measured."""
+
+FEW = 8
+"""Tasks for each that cannot be sent: if there are as many, that one may run in the caller."""
+
+DEAR = 1.0
+"""Seconds lost in the caller, because something cannot be sent, that are worth a warning."""
+
+INSIDE = 8
+"""Wrappers to look into for the function inside: a chain of them may be endless."""
 
 BOOTING = 0.005
 """Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
@@ -60,7 +78,16 @@ BOOTING = 0.005
 KNOWN = 256
 """Functions whose measurements are remembered."""
 
-_known: dict[Any, Measured] = {}
+_known: OrderedDict[Any, Measured] = OrderedDict()
+
+wrappers: dict[type, Callable[[Any], Any]] = {
+    partial: lambda fn: fn.func,
+    MethodType: lambda fn: fn.__func__,
+    FunctionType: lambda fn: fn.__dict__.get("__wrapped__"),
+    type(lru_cache(lambda: None)): lambda fn: fn.__dict__.get("__wrapped__"),
+}
+"""What a callable of exactly such a type wraps, None if nothing.  Others are not looked into: an
+attribute of a mock or a proxy may be anything, and take any time."""
 
 _forgone = 0.0
 """Seconds that calls since the last start lost because workers had to be started.  They count
@@ -77,10 +104,12 @@ def recall(fn: Any) -> Measured | None:
 
 def remember(fn: Any, seen: Measured) -> None:
     """Keep what was measured of *fn*, instead of the oldest if there is too much."""
-    _known.pop(_key(fn), None)
-    _known[_key(fn)] = seen
-    if len(_known) > KNOWN:
-        del _known[next(iter(_known))]
+    key = _key(fn)
+    _known[key] = seen
+    with suppress(KeyError):  # another thread does the same
+        _known.move_to_end(key)
+        if len(_known) > KNOWN:
+            _known.popitem(last=False)
 
 
 def brief(call: Call, source: Source) -> Report | None:
@@ -92,14 +121,20 @@ def brief(call: Call, source: Source) -> Report | None:
     total = source.total
     if known is None or total is None or total * known.cost > WARM_START:
         return None
-    return run_here(call, Chunk(0, source.take(total)), 2 * WARM_START)
+    # A length is a hint: one item more is asked for, which tells whether the input has ended.
+    return run_here(call, Chunk(0, source.here(total + 1)), 2 * WARM_START)
 
 
 def _key(fn: Any) -> Any:
-    while (inner := getattr(fn, "func", None) or getattr(fn, "__wrapped__", None)) is not None:
+    """Return what stands for *fn*: its code, or the kind of callable that it is."""
+    for _ in range(INSIDE):
+        look = wrappers.get(type(fn))
+        if look is None or (inner := look(fn)) is None:
+            break
         fn = inner
-    fn = getattr(fn, "__func__", fn)
-    return getattr(fn, "__code__", None) or (type(fn), getattr(fn, "__qualname__", ""))
+    if type(fn) is FunctionType:
+        return fn.__code__
+    return (type(fn), fn.__qualname__) if type(fn) in (BuiltinFunctionType, type) else type(fn)
 
 
 class Auto:
@@ -127,7 +162,10 @@ class Auto:
         self._where: Where = "serial"
         self._sent: list[Chunk] = []  # what the pool has
         self._away = False  # the pool is there: the caller only schedules
-        self._settled = workers < 2  # nothing is left to choose
+        self._settled = workers < 2 or source.fleeting  # nothing is left to choose
+        self._gil = gil_is_on()
+        self._lost = 0.0  # seconds in the caller since it is known that something cannot be sent
+        self._refused = 0  # tasks so far that could not be sent, or their results
         self._lock = Lock()
         self._budget = target(1)  # seconds until the caller chooses again
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
@@ -139,7 +177,15 @@ class Auto:
         if known is not None:
             self._begin(known)
 
+    @property
+    def in_caller(self) -> bool:
+        """Whether nothing is drawn ahead, for all runs in the caller."""
+        return self._pool is None or self._source.fleeting
+
     def submit(self, chunk: Chunk) -> None:
+        if self._source.fleeting:
+            self._local.append(chunk)
+            return
         if not self._away:
             self._held.append(chunk)
             return
@@ -160,10 +206,14 @@ class Auto:
         if not queue or seconds == 0:
             return []
         report = self._run(queue.popleft())
+        if self._seen.unsendable:
+            self._complain(report.seconds)
         if self._settled:
             return [report]
         self._measure(report)
-        if self._pool is None:
+        if self._source.fleeting:
+            self._settled = True
+        elif self._pool is None:
             self._decide(len(report.chunk) - len(report.values))
         if self._pool is None:
             return [report]
@@ -181,6 +231,7 @@ class Auto:
         if self._where == "processes":
             _forgone = 0.0  # they are warm now
         if self._seen.tasks:
+            self._seen.unsendable = ""  # the next call's items and results are others
             remember(self._call.fn, self._seen)
 
     # In the caller
@@ -199,8 +250,9 @@ class Auto:
         """Run *chunk* here, with the companion beside it while there is something to choose."""
         if self._wants_companion and not self._settled:
             self._wants_companion = False
+            look = partial(copy_context().run, self._look)  # threads get their context from it
             with suppress(RuntimeError):  # no thread can be started: then nobody helps
-                Thread(target=self._look, name="parmap-companion", daemon=True).start()
+                Thread(target=look, name="parmap-companion", daemon=True).start()
         self._since = perf_counter()
         try:
             return run_here(self._call, chunk, self._budget if self._pool is None else BOOTING)
@@ -223,47 +275,57 @@ class Auto:
             if not remaining:
                 return
         start = _start_cost()
-        choice, why = where(self._seen, remaining, self._available, start)
+        choice, why = where(self._seen, remaining, self._available, start, gil=self._gil)
         if choice == "processes" and not self._seen.moved and self._sample is not None:
             self._try_sending()
-            choice, why = where(self._seen, remaining, self._available, start)
+            choice, why = where(self._seen, remaining, self._available, start, gil=self._gil)
         if choice != "serial":
             self._start(choice, why, self._seen.waits)
-            again, _ = where(self._seen, remaining, self._available, start)
+            again, why = where(self._seen, remaining, self._available, start, gil=self._gil)
             if self._pool is not None and again == "serial":
+                log("serial: %s", why)
                 self._pool.close()  # the function is large: that is known only now
                 self._pool, self._settled = None, True
-        elif not self._seen.sendable:
+        elif self._seen.unsendable:
+            log("serial: %s", why)
             self._settled = True
         if remaining is not None and self._seen.wall >= SEEN:
             self._budget = max(target(1), min(ALONE, 2 * left(self._seen, remaining)))
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
-        from .transport import dumps, loads
+        from .transport import dumps, loads, refusal
         from .worker import TRIED_BYTES
 
-        try:
-            item, value = map(dumps, self._sample or ())
-            if len(value) <= TRIED_BYTES:
-                loads(value)
-            self._seen.moved = len(item) + len(value)
-        except Exception:
-            self._seen.sendable = False
+        assert self._sample is not None
+        moved = 0
+        names = "args[0]" if self._call.shape == "item" else "args", "result"
+        for name, part in zip(names, self._sample, strict=True):
+            try:
+                data = dumps(part)
+                if len(data) <= TRIED_BYTES:
+                    loads(data)
+                moved += len(data)
+            except Exception as error:
+                self._seen.unsendable = refusal(part, name, error)
+                return
+        self._seen.moved = moved
 
     def _start(self, choice: Where, why: str, waits: bool) -> None:
         """Make the pool; if it cannot be made, everything stays here."""
-        log("%s: %s", choice, why)
         from pickle import PicklingError
 
         try:
             self._pool = self._make(choice, waits)
-        except PicklingError:
+        except PicklingError as error:
+            self._seen.unsendable = str(error)
             self._settled = True
+            log("serial: %s", error)
             return
         except ExecutorUnavailable as error:
             self._give_up(error)
             return
+        log("%s: %s", choice, why)
         self._seen.packing = getattr(self._pool, "packing", 0.0)
         self._where = choice
         self.workers = self._available  # from now on, chunks are for all
@@ -304,65 +366,152 @@ class Auto:
         except ExecutorUnavailable as error:
             self._give_up(error)
             return []
-        for report in reports:
-            self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
-            if self._where == "processes":  # threads share a lock, and measure each other
-                self._measure(report)
+        except Exception as error:  # the function's: what a task raises is in its report
+            text = f"fn cannot be loaded in another process: {type(error).__name__}: {error}"
+            self._refuse(text)
+            return []
+        reports = [report for report in reports if self._accept(report)]
+        if self._refused > 1 and self._refused * FEW > self._seen.tasks and self._pool is not None:
+            self._refuse(self._seen.unsendable)
         return reports
+
+    def _accept(self, report: Report) -> bool:
+        """Take the *report* of the pool, and run here what could not be sent."""
+        self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
+        if self._where == "processes":  # threads share a lock, and measure each other
+            self._measure(report)
+        if report.loss is not None and report.loss.kind == "unpicklable" and len(report.chunk) == 1:
+            self._note_refusal(report.loss.error)
+            self._local.append(report.chunk)
+            return False
+        for position, caught in list(report.caught.items()):
+            if caught.kind == "unpicklable":
+                self._note_refusal(caught.exception)
+                again = run_here(self._call, report.chunk.part(position, position + 1), ALONE)
+                del report.caught[position]
+                report.values[position] = again.values[0]
+                if again.caught:
+                    report.caught[position] = again.caught[0]
+        return True
+
+    def _note_refusal(self, error: BaseException) -> None:
+        self._refused += 1
+        self._seen.unsendable = str(error)
+
+    def _refuse(self, why: str) -> None:
+        """Stay in the caller for good: something cannot be sent."""
+        self._seen.unsendable = why
+        log("serial: %s", why)
+        self._come_back()
 
     def _give_up(self, error: Exception) -> None:
         """Stay in the caller for good: no worker can be started."""
-        from warnings import warn
+        self._come_back()
+        log("serial: %s", error)
+        warn(f"parmap runs serially: {error}")
 
-        warn(f"parmap runs serially: {error}", RuntimeWarning, stacklevel=2)
-        if self._pool is not None:
-            self._pool.close()
+    def _come_back(self) -> None:
+        """Close the pool; what it has is run here, once more if need be."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
         self._held.extend(self._sent)
         self._sent.clear()
-        self._pool, self._away, self._settled = None, False, True
+        self._away, self._settled = False, True
         self.workers = self.window = 1
+
+    def _complain(self, seconds: float) -> None:
+        """Say once what keeps the tasks here, when that costs more than it would to be told."""
+        before = self._lost
+        self._lost += seconds * (1 - 1 / self._available)
+        if before < DEAR <= self._lost:
+            warn(f"parmap runs these tasks one after the other: {self._seen.unsendable}")
 
     # In the companion
 
     def _look(self) -> None:
         """Measure how freely a thread runs beside the tasks, until one of them is long."""
         while not self._settled:
+            interval = sys.getswitchinterval()
             before = perf_counter()
             sleep(LOOK)
             late = perf_counter() - before - LOOK
             since = self._since
             if since and since < before:
-                self._seen.looks += 1
-                self._seen.free += late < LATE
+                if interval >= SHORTEST:
+                    self._seen.looks += 1
+                    self._seen.free += late < LATE * interval
                 if before - since > self._budget + LONG:
                     with self._lock:
-                        if self._since == since and self._pool is None and self._held:
+                        if self._since == since and self._pool is None and self._may_help():
                             self._help()
                             return
 
+    def _may_help(self) -> bool:
+        """Tell whether there is, or may be, something else to do; an iterator does not say it."""
+        return bool(self._held) or not (self._source.indexed or self._source.ended)
+
     def _help(self) -> None:
         """Give what waits to a pool while the caller is busy with a long task."""
-        choice: Where = "threads" if self._seen.releases_gil else "processes"
-        interval = sys.getswitchinterval()
-        # A pure Python task gives up the GIL once an interval, and a start asks for it a hundred
-        # times (imports, files, a process): at the usual 5 ms that would take half a second.
-        sys.setswitchinterval(HASTE)
-        try:
+        free = self._seen.releases_gil or not self._gil
+        choice: Where = "threads" if free else "processes"
+        with _haste:
             why = f"a task takes more than {self._budget + LONG:.2g} s"
             self._start(choice, why, waits=True)  # for all that is known
             self._share()
-        finally:
-            sys.setswitchinterval(interval)
+
+
+class _Haste:
+    """While somebody is in here, threads take turns more often.
+
+    A pure Python task gives up the GIL once an interval, and a start asks for it a hundred times
+    (imports, files, a process): at the usual 5 ms that would take half a second.  The interval
+    belongs to the program: the last of those who are in here at the same time puts it back, unless
+    somebody else has set it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._before = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(HASTE, self._before))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._put_back()
+
+    def _put_back(self) -> None:
+        if abs(sys.getswitchinterval() - min(HASTE, self._before)) < 1e-6:
+            sys.setswitchinterval(self._before)
+
+    def forget(self) -> None:
+        """In a forked child: those threads are the parent's."""
+        if self._users:
+            self._put_back()
+        self._users, self._lock = 0, Lock()
+
+
+_haste = _Haste()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_haste.forget)
 
 
 def _start_cost() -> float:
     """Return the seconds that a start of worker processes would cost now."""
-    lanes = sys.modules.get("parmap.executors.lanes")
+    lanes = imported("parmap.executors.lanes")
     warm = lanes is not None and lanes.idle() > 0
     return WARM_START if warm else max(WARM_START, COLD_START - _forgone)
 
 
 def log(text: str, *args: object) -> None:
     """Write a debug line for the logger "parmap"; who wants it has imported logging."""
-    if (logging := sys.modules.get("logging")) is not None:
+    if (logging := imported("logging")) is not None:
         logging.getLogger("parmap").debug(text, *args)

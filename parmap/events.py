@@ -31,6 +31,10 @@ if TYPE_CHECKING:
         workers: int  # tasks that run at the same time
         window: int  # chunks that may be out at the same time
 
+        @property
+        def in_caller(self) -> bool:
+            """Whether tasks run in the caller's thread, while `wait` waits."""
+
         def submit(self, chunk: Chunk) -> None:
             """Take *chunk*; raise `Unsendable` if it cannot be sent.  Never waits for a task."""
 

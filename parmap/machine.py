@@ -39,6 +39,22 @@ def usable_cpus(root: str = "/") -> int:
     return max(1, min([count, *map(ceil, _quotas(root))]))
 
 
+def gil_is_on() -> bool:
+    """Tell whether threads take turns: not in a free-threaded build that runs as such."""
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def warn(text: str) -> None:
+    """Warn the caller of parmap, whose line is shown."""
+    from warnings import warn
+
+    package = os.path.dirname(__file__) + os.sep
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    warn(text, RuntimeWarning, stacklevel=level)
+
+
 def above_streams(fd: int) -> int:
     """Return *fd*, moved to a number that no standard stream has, should those be closed."""
     if fd > 2:

@@ -52,10 +52,10 @@ class Measured:
         looks: how often another thread tried to run meanwhile; *free*: how often it did at once.
         moved: bytes of one input and one result, pickled.
         packing: seconds it takes to pickle the function with all that it holds.
-        sendable: False once something was found that cannot be sent.
+        unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
-    __slots__ = ("cpu", "free", "looks", "moved", "packing", "sendable", "tasks", "wall")
+    __slots__ = ("cpu", "free", "looks", "moved", "packing", "tasks", "unsendable", "wall")
 
     def __init__(self) -> None:
         self.tasks = 0
@@ -65,13 +65,13 @@ class Measured:
         self.free = 0
         self.moved = 0
         self.packing = 0.0
-        self.sendable = True
+        self.unsendable = ""
 
     def again(self) -> Measured:
         """Return what will hold for the next call, too: all but how long its tasks take."""
         new = Measured()
         new.looks, new.free, new.moved = self.looks, self.free, self.moved
-        new.packing, new.sendable = self.packing, self.sendable
+        new.packing = self.packing
         return new
 
     @property
@@ -100,12 +100,17 @@ def left(seen: Measured, remaining: int | None) -> float:
 
 
 def where(
-    seen: Measured, remaining: int | None, workers: int, start: float = WARM_START
+    seen: Measured,
+    remaining: int | None,
+    workers: int,
+    start: float = WARM_START,
+    *,
+    gil: bool = True,
 ) -> tuple[Where, str]:
     """Return where the rest of a call should run, and why.
 
     *remaining* counts the tasks that are left, None if nobody knows; *start* is what it costs to
-    have worker processes, in seconds.
+    have worker processes, in seconds; *gil* says whether this interpreter has the lock.
     """
     rest = left(seen, remaining)
     if seen.wall < SEEN:
@@ -115,6 +120,8 @@ def where(
     gain = rest * (1 - 1 / workers)
     if gain < WARM_START:
         return "serial", "what is left is worth less than any start"
+    if not gil:
+        return "threads", "this interpreter has no GIL"
     if seen.releases_gil:
         return "threads", f"tasks of {seen.cost:.2g} s release the GIL"
     start += PACKED * seen.packing
@@ -123,8 +130,8 @@ def where(
     moving = seen.moved * MOVING + HANDLING
     if moving > seen.cost * (1 - 1 / workers):
         return "serial", f"moving {seen.moved} bytes a task costs more than it saves"
-    if not seen.sendable:
-        return "serial", "something cannot be sent to another process"
+    if seen.unsendable:
+        return "serial", seen.unsendable
     return "processes", f"{rest:.2g} s are left, in tasks of {seen.cost:.2g} s"
 
 

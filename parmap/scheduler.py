@@ -10,6 +10,8 @@ Guaranteed:
 
 - every task of the input ends in exactly one batch, as a value or as a Failure;
 - the input is drawn from in order, and no further than the chunks that fit out, or *limit*, ask;
+  where tasks run in the caller, an iterator is drawn one item at a time, as the loop draws it;
+- what is finished is handed out before a slow input is asked again;
 - a task runs once, except for `retries` and for what was under way with one that crashed, or with a
   result that cannot be unpickled.
 
@@ -32,6 +34,19 @@ if TYPE_CHECKING:
     from .events import Executor, Report
     from .outcome import Caught, Failure
     from .source import Source
+
+
+AHEAD = 4
+"""Times what was read is what may be drawn and not read yet: more keeps a quick reader's workers
+busier at the start, less draws less for one who stops soon."""
+
+SOON = 0.005  # seconds beyond the cost of a task that its result may be on its way
+PATIENCE = 0.1  # of the time that a slow input takes, what may be waited for results before it
+
+FLEETING = (
+    "the input's items are groups of itertools.groupby, which are empty as soon as the next is "
+    "drawn, and this executor draws ahead: map over ((key, list(group)) for key, group in ...)"
+)
 
 
 class Run:
@@ -77,9 +92,7 @@ class Run:
             raise ExecutorUnavailable("the map can only be read on by the process that began it")
         self._fill(limit)
         while self._out and not self._ready:
-            reports = self._executor.wait(None if block else 0)
-            for report in reports:
-                self._receive(report)
+            reports = self._collect(None if block else 0)
             self._fill(limit)  # before the caller looks at the batches: the workers wait
             if not reports and not block:
                 break
@@ -89,9 +102,13 @@ class Run:
                 observe(batch)
         return ready
 
-    def horizon(self) -> int:
-        """Return how far ahead of its reader a run need be to keep its workers busy, in tasks."""
-        return self._sizes.horizon(self._executor.window)
+    def horizon(self, read: int) -> int:
+        """Return how far ahead of a reader of *read* results a run need be, in tasks.
+
+        To keep its workers busy; but a reader who takes little has little drawn for it.
+        """
+        window = self._executor.window
+        return min(self._sizes.horizon(window), AHEAD * (window + read))
 
     def close(self) -> None:
         """Give the executor up, with whatever it still runs.  May be called twice.
@@ -112,7 +129,7 @@ class Run:
             elif self._again:
                 chunk = self._cut(self._again.popleft())
             else:
-                chunk = None if self._dry else self._draw(limit)
+                chunk = self._draw(limit) if self._may_draw() else None
             if chunk is None:
                 return
             self._submit(chunk)
@@ -128,18 +145,43 @@ class Run:
             return chunk.part(0, size)
         return chunk
 
+    def _collect(self, seconds: float | None) -> list[Report]:
+        """Take in what the executor has, waiting *seconds* for it."""
+        reports = self._executor.wait(seconds)
+        for report in reports:
+            self._receive(report)
+        return reports
+
+    def _may_draw(self) -> bool:
+        """Tell whether the input may be asked: a slow one only if there is nothing to hand out."""
+        if self._dry or not self._source.is_slow:
+            return not self._dry
+        if self._out and not self._ready:
+            soon = (self._sizes.cost or 0.0) + SOON
+            self._collect(min(soon, PATIENCE * self._source.seconds))
+        return not self._ready
+
     def _draw(self, limit: int | None) -> Chunk | None:
-        source = self._source
-        size = self._sizes.next(source.remaining, self._executor.workers)
+        source, executor = self._source, self._executor
+        size = self._sizes.next(source.remaining, executor.workers)
         if limit is not None:
             size = min(size, limit - source.drawn)
             if size <= 0:
                 return None
+        if executor.in_caller and not source.indexed and not source.ended:
+            # What the tasks of this chunk draw, nobody else may draw meanwhile.
+            return None if self._out else Chunk(source.drawn, source.here(size))
         items = source.take(size)
-        if len(items):
+        if source.fleeting and items and not executor.in_caller:
+            source.drawn -= len(items)
+            source.fail(TypeError(FLEETING))
+            items = ()
+        if items:
             return Chunk(source.drawn - len(items), items)
-        self._dry = True
+        if source.ended or not executor.in_caller:  # a task in the caller may append to the input
+            self._dry = True
         if source.error is not None:
+            self._dry = True
             self._ready.append(Batch(source.drawn, [], error=source.error))
         return None
 
@@ -158,6 +200,7 @@ class Run:
         beside = self._alone is None  # did other chunks run at the same time?
         self._alone = None
         self._sizes.learn(done, report.seconds)
+        self._source.drawn = max(self._source.drawn, chunk.start + done)  # a list may have grown
         if done:
             self._keep(report)
         if done < len(chunk):

@@ -2,26 +2,38 @@
 
 Responsible for pulling.  What the input raises is kept here until the scheduler has a place for
 it: it is the caller's error, never a task's.
+
+Guaranteed: what a length says is a hint, the iterator alone says where the input ends; items of an
+iterator are drawn ahead only by `take`, one at a time by what `here` returns; a slow iterator
+does not hold back what it gave already.
 """
 
 from __future__ import annotations
 
-import sys
-from itertools import count, islice
+from itertools import count, filterfalse, groupby, islice
+from time import perf_counter
+
+from .machine import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
+SLOW = 0.002
+"""Seconds after which a chunk is not filled any further, and from which on an input counts as slow:
+then it is asked only when there are no results to hand out."""
+
+_GROUP = type(next(groupby("a"))[1])
+
 
 class Window:
-    """A part of a list or a tuple that is copied only when it is sent."""
+    """A part of lists, tuples and their like, item by item or zipped, copied only when sent."""
 
-    __slots__ = ("_begin", "_end", "_whole")
+    __slots__ = ("_begin", "_end", "_wholes")
 
-    def __init__(self, whole: Sequence[Any], begin: int, end: int) -> None:
-        self._whole = whole
+    def __init__(self, wholes: Sequence[Sequence[Any]], begin: int, end: int) -> None:
+        self._wholes = wholes
         self._begin = begin
         self._end = end
 
@@ -29,37 +41,123 @@ class Window:
         return self._end - self._begin
 
     def __iter__(self) -> Iterator[Any]:
-        items: Any = iter(self._whole)
-        items.__setstate__(self._begin)  # goes there at once; `islice` would step
-        return items if self._end == len(self._whole) else islice(items, len(self))
+        items = [_from(whole, self._begin) for whole in self._wholes]
+        together = items[0] if len(items) == 1 else zip(*items, strict=False)
+        # Up to the end there is nothing to count; and if a task appends, the loop goes on, too.
+        return together if self.is_last() else islice(together, len(self))
 
     def __getitem__(self, position: Any) -> Any:
-        if not isinstance(position, slice):
-            return self._whole[self._begin + position]
-        begin, end, _ = position.indices(len(self))
-        return Window(self._whole, self._begin + begin, self._begin + end)
+        if isinstance(position, slice):
+            begin, end, _ = position.indices(len(self))
+            return Window(self._wholes, self._begin + begin, self._begin + end)
+        item = tuple(whole[self._begin + position] for whole in self._wholes)
+        return item[0] if len(item) == 1 else item
 
     def __reduce__(self) -> tuple[Any, ...]:
-        items = self._whole[self._begin : self._end]
-        if len(items) < len(self):
+        if min(map(len, self._wholes)) < self._end:
             raise RuntimeError("the input became shorter during the call")
-        return _itself, (items,)
+        parts = [whole[self._begin : self._end] for whole in self._wholes]
+        return _itself, (parts[0] if len(parts) == 1 else list(zip(*parts, strict=True)),)
+
+    def is_last(self) -> bool:
+        """Tell whether nothing comes after it, as things stand."""
+        return self._end >= min(map(len, self._wholes))
+
+    def ends_at(self, position: int) -> bool:
+        """Tell whether the input has no item at *position* of this part: it became shorter."""
+        return self._begin + position >= min(map(len, self._wholes))
+
+    def reaching(self, position: int) -> Window:
+        """Return the part from the same beginning up to *position*, in a list that has grown."""
+        return Window(self._wholes, self._begin, self._begin + position)
+
+
+def _from(whole: Sequence[Any], begin: int) -> Iterator[Any]:
+    """Return an iterator over *whole* from position *begin* on."""
+    if type(whole) not in (list, tuple):
+        return iter(whole[begin:])
+    items: Any = iter(whole)
+    items.__setstate__(begin)  # goes there at once; `islice` would step
+    return items  # type: ignore[no-any-return]
 
 
 def _itself(items: Any) -> Any:
     return items
 
 
+class Unread:
+    """Up to *size* items that are drawn one by one while their tasks run, as a loop draws them.
+
+    Attributes:
+        drawn: the items so far.
+    """
+
+    __slots__ = ("_size", "_source", "drawn")
+
+    def __init__(self, source: Source, size: int) -> None:
+        self._source = source
+        self._size = size
+        self.drawn: list[Any] = []
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Any]:
+        # `append` returns None: a filter that lets everything through and keeps it, without a frame
+        return filterfalse(self.drawn.append, self._source.items)
+
+    def ends_at(self, position: int) -> bool:
+        """Tell whether the input ended when it was asked for the item at *position*."""
+        if len(self.drawn) > position:
+            return False
+        self._source.ended = True
+        return True
+
+    def has_raised(self, position: int, error: BaseException) -> bool:
+        """Tell whether *error* came from the input, asked for the item at *position*."""
+        if len(self.drawn) > position:
+            return False
+        if not isinstance(error, Exception):
+            raise error
+        self._source.fail(error)
+        return True
+
+    def settle(self) -> list[Any]:
+        """Return the items that were drawn, and count them."""
+        self._source.drawn += len(self.drawn)
+        if self.drawn and _is_fleeting(self.drawn[0]):
+            self._source.fleeting = True
+        return self.drawn
+
+
 class Source:
     """Hands out the items of *iterables*, tuples of them if there are several.
 
     Attributes:
+        items: the iterator over what was not drawn yet.
         drawn: how many items were handed out.
-        total: how many there are in all; None if the input does not say.
+        total: how many there will be in all, as far as the input says; None if it does not.
+        ended: whether the input has come to its end.
         error: what the input raised; nothing is drawn after it.
+        seconds: how long the input took when it was asked last.
+        fleeting: whether an item is of no use any more once the next is drawn.
+        indexed: whether all of it lies in memory, so that to draw ahead of the tasks runs no code
+            of the caller's.
     """
 
-    __slots__ = ("_items", "_whole", "drawn", "error", "total")
+    __slots__ = (
+        "_check",
+        "_original",
+        "_wholes",
+        "drawn",
+        "ended",
+        "error",
+        "fleeting",
+        "indexed",
+        "items",
+        "seconds",
+        "total",
+    )
 
     def __init__(
         self,
@@ -67,47 +165,122 @@ class Source:
         check: Callable[[Any, int], Any] | None = None,
     ) -> None:
         """Take items as `check(item, index)` returns them, if there is a *check*."""
-        first = iterables[0]
         self.drawn = 0
+        self.ended = False
         self.error: Exception | None = None
-        self.total = _shortest(iterables)
-        # No item of these is touched here; a slice of a range or an array is sent as such.
-        plain = len(iterables) == 1 and check is None
-        self._whole: Any = first if plain and type(first) in _sliceable() else None
-        self._items = iter(first) if len(iterables) == 1 else zip(*iterables, strict=False)
-        if check is not None:
-            self._items = map(check, self._items, count())
+        self.seconds = 0.0
+        self.fleeting = type(iterables[0]) is groupby
+        self._check = check
+        self._original: Any = None
+        if len(iterables) == 1 and type(iterables[0]) in _CONTAINERS:
+            self._original = iterables[0]
+            iterables = [list(iterables[0])]
+        array = getattr(imported("numpy"), "ndarray", None)
+        self.indexed = all(type(it) in (*_INDEXED, array) for it in iterables)
+        self._wholes: Any = iterables
+        self.items: Iterator[Any] = iter(())
+        if self.indexed:
+            try:
+                self.total: int | None = min(map(len, iterables))  # type: ignore[arg-type]
+            except TypeError:  # an array without dimensions
+                self.indexed = False
+        if not self.indexed:
+            self.total = _shortest(iterables)
+            one = len(iterables) == 1
+            self.items = iter(iterables[0]) if one else zip(*iterables, strict=False)
+            if check is not None:
+                self.items = map(check, self.items, count())
 
     @property
     def remaining(self) -> int | None:
-        """How many items are still to come; None if the input does not say."""
-        return None if self.total is None else max(0, self.total - self.drawn)
+        """How many items are still to come, as far as the input says; None if it does not."""
+        if self.total is None or self.drawn > self.total:  # it was not true
+            return None
+        return self.total - self.drawn
 
-    def take(self, n: int) -> Sequence[Any]:
-        """Return the next *n* items, fewer at the end, none after it or after an error."""
-        items: Sequence[Any]
-        if self._whole is not None:
-            end = max(self.drawn, min(self.drawn + n, len(self._whole)))
-            if type(self._whole) in (list, tuple):
-                items = Window(self._whole, self.drawn, end)  # type: ignore[assignment]
-            else:
-                items = self._whole[self.drawn : end]
-        elif self.error is not None:
-            items = ()
-        else:
-            taken: list[Any] = []
-            items = taken
-            try:
-                taken.extend(islice(self._items, n))
-            except Exception as error:
-                self.error = error  # `taken` holds what came before it
+    @property
+    def is_slow(self) -> bool:
+        """Whether the input takes so long that nothing should wait for it."""
+        return self.seconds > SLOW
+
+    def is_over(self) -> bool:
+        """Tell whether no item comes any more."""
+        if self.indexed and self.error is None and self.drawn >= min(map(len, self._wholes)):
+            return True
+        return self.ended
+
+    def fail(self, error: Exception) -> None:
+        """Keep *error*, which the input has raised, and end."""
+        self.error = error
+        self.ended = True
+
+    def here(self, n: int) -> Any:
+        """Return up to *n* items for the caller, who runs their tasks itself, in order."""
+        return self.take(n) if self.indexed else Unread(self, n)
+
+    def take(self, n: int) -> Any:
+        """Return the next *n* items, fewer at the end, none after it or after an error.
+
+        Fewer, too, if the input is slow: at least one, then what comes in a moment.
+        """
+        if self.ended:
+            return ()
+        items = self._part(n) if self.indexed else self._draw(n)
         self.drawn += len(items)
         return items
 
+    def _part(self, n: int) -> Any:
+        if self._original is not None and len(self._original) != len(self._wholes[0]):
+            name = type(self._original).__name__
+            self.fail(RuntimeError(f"{name} changed size during iteration"))
+            return ()
+        end = max(self.drawn, min(self.drawn + n, *map(len, self._wholes)))
+        if len(self._wholes) == 1 and type(self._wholes[0]) not in (list, tuple):
+            part: Any = self._wholes[0][self.drawn : end]  # of a range or an array: sent as such
+        else:
+            part = Window(self._wholes, self.drawn, end)
+        if self._check is not None:
+            for position in range(len(part)):
+                try:
+                    self._check(part[position], self.drawn + position)
+                except Exception as error:
+                    self.fail(error)
+                    return part[:position]
+        return part
 
-def _sliceable() -> tuple[type, ...]:
-    numpy = sys.modules.get("numpy")
-    return (list, range, tuple) if numpy is None else (list, range, tuple, numpy.ndarray)
+    def _draw(self, n: int) -> list[Any]:
+        taken: list[Any] = []
+        began = now = perf_counter()
+        block = 1
+        try:
+            while len(taken) < n and now - began < SLOW:
+                block = min(block, n - len(taken))
+                due = len(taken) + block
+                taken.extend(islice(self.items, block))  # what came before an error is kept
+                if len(taken) < due:
+                    self.ended = True
+                    break
+                if _is_fleeting(taken[0]):
+                    self.fleeting = True
+                    break
+                block *= 8
+                now = perf_counter()
+        except Exception as error:
+            self.fail(error)
+        self.seconds = perf_counter() - began
+        return taken
+
+
+_INDEXED = (list, tuple, range, str, bytes)
+
+# What lies in memory, too, but has no positions: copied, and looked at for changes.
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_CONTAINERS = (dict, set, frozenset, *_VIEWS)
+
+
+def _is_fleeting(item: Any) -> bool:
+    """Tell whether *item* is, or holds, a group of `groupby`: empty when the next is drawn."""
+    return type(item) is _GROUP or (type(item) is tuple and _GROUP in map(type, item))
 
 
 def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:

@@ -12,12 +12,15 @@ from itertools import islice
 from time import perf_counter, thread_time
 
 from .errors import TaskTimeout
-from .events import Report
+from .events import Chunk, Report
 from .note import MOVING, RUNNING, SINCE, STOP
+from .source import Unread, Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .events import Call, Chunk
+    from typing import Any
+
+    from .events import Call
     from .note import Note
     from .outcome import Caught, Kind
 
@@ -65,11 +68,14 @@ def run_chunk(
 def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
     """Do the same as `run_chunk` in the caller's thread, at the speed of the loop it replaces.
 
-    Tasks that are much shorter than a look at the clock run in blocks, without one.
+    Tasks that are much shorter than a look at the clock run in blocks, without one.  The report is
+    on what was there: items are drawn as their tasks run, and a task may change the list of them.
     """
     values: list[object] = []
     caught: dict[int, Caught] = {}
-    results, size = call.results(chunk.items), len(chunk.items)
+    items: Any = chunk.items
+    results, size = call.results(items), len(items)
+    unread = items if type(items) is Unread else None
     cpu_before = thread_time()
     began = now = perf_counter()
     deadline, block = began + budget, 1
@@ -77,17 +83,28 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
         before, end = now, min(done + block, size)
         try:
             # what came before an error is kept
-            values.extend(results if end == size else islice(results, end - done))
-            if len(values) < end:  # to `extend`, this is the end; the original is lost
+            bounded = end < size or unread is not None
+            values.extend(islice(results, end - done) if bounded else results)
+            if len(values) < end:  # of the input, or to `extend`, which has lost an exception
+                if type(items) in (Window, Unread) and items.ends_at(len(values)):
+                    break
                 raise StopIteration
         except BaseException as error:
             if _is_interrupt(error):
                 raise
+            if unread is not None and unread.has_raised(len(values), error):
+                break
             caught[len(values)] = catch(error, "error", perf_counter() - before)
             values.append(None)
+            break  # the loop would end here: whether to go on is not for us to say
         now = perf_counter()
         block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
-    return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
+    if unread is not None:
+        chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
+    elif type(items) is Window and (len(values) > size or items.ends_at(len(values))):
+        items = items.reaching(len(values))
+        chunk = Chunk(chunk.start, items, chunk.attempts)
+    return Report(chunk, values, caught, perf_counter() - began, thread_time() - cpu_before)
 
 
 def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:

@@ -12,6 +12,8 @@ class Scripted:
     *pick(chunks)* returns the position of the chunk to answer next; the first by default.
     """
 
+    in_caller = False
+
     def __init__(
         self, fn, answer=lambda chunk: None, pick=lambda chunks: 0, workers=2, window=None
     ):

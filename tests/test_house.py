@@ -26,9 +26,9 @@ FLOORS = {
     "engine": {"scheduler"},
     "plan": {"plan"},
     "auto": {"auto"},
-    "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
+    "rooms": {"options", "chunking", "policy", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
-    "tools": {"tasks", "worker", "transport", "note", "lifeline"},
+    "tools": {"tasks", "source", "worker", "transport", "note", "lifeline"},
     "ground": {"events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}

@@ -64,6 +64,8 @@ def _kill_all() -> None:
 class Futures:
     """Submits chunks and collects futures."""
 
+    in_caller = False
+
     def __init__(
         self, call: Call, budget: float, workers: int, borrowed: Executor | None = None
     ) -> None:

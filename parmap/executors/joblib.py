@@ -64,6 +64,8 @@ def _kill_loky() -> None:
 class Joblib:
     """Submits chunks to the backend of *parallel*, entered for the call if it is not yet."""
 
+    in_caller = False
+
     def __init__(
         self, call: Call, budget: Callable[[int], float], parallel: Any, *, borrowed: bool
     ) -> None:

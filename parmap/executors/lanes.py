@@ -302,6 +302,8 @@ def _forget() -> None:
 class Lanes:
     """The lanes of one call."""
 
+    in_caller = False
+
     def __init__(
         self,
         call: Call,

@@ -45,6 +45,8 @@ PATIENCE = 5.0  # seconds for what takes a moment
 class Pool:
     """Submits chunks with `apply_async`, and watches the workers."""
 
+    in_caller = False
+
     def __init__(
         self, call: Call, budget: float, workers: int, borrowed: ProcessPool | None = None
     ) -> None:

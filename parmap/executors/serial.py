@@ -14,6 +14,7 @@ class Serial:
 
     workers = 1
     window = 1
+    in_caller = True
 
     def __init__(self, call: Call, budget: float) -> None:
         self._call = call

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class Threads:
     """Starts a thread for each chunk until there are *workers*."""
 
+    in_caller = False
+
     def __init__(self, call: Call, workers: int, budget: float) -> None:
         self.workers = workers
         self.window = 2 * workers  # a queue for all: none waits for the caller, who needs the GIL
