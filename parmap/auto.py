@@ -127,6 +127,8 @@ def brief(call: Call, source: Source) -> Report | None:
 
 def _key(fn: Any) -> Any:
     """Return what stands for *fn*: its code, or the kind of callable that it is."""
+    if type(fn) is FunctionType and not fn.__dict__:
+        return fn.__code__  # nearly always
     for _ in range(INSIDE):
         look = wrappers.get(type(fn))
         if look is None or (inner := look(fn)) is None:

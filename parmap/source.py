@@ -41,10 +41,12 @@ class Window:
         return self._end - self._begin
 
     def __iter__(self) -> Iterator[Any]:
-        items = [_from(whole, self._begin) for whole in self._wholes]
-        together = items[0] if len(items) == 1 else zip(*items, strict=False)
+        wholes, begin = self._wholes, self._begin
+        items = _from(wholes[0], begin)
+        if len(wholes) > 1:
+            items = zip(items, *(_from(whole, begin) for whole in wholes[1:]), strict=False)
         # Up to the end there is nothing to count; and if a task appends, the loop goes on, too.
-        return together if self.is_last() else islice(together, len(self))
+        return items if self.ends_at(len(self)) else islice(items, len(self))
 
     def __getitem__(self, position: Any) -> Any:
         if isinstance(position, slice):
@@ -54,22 +56,22 @@ class Window:
         return item[0] if len(item) == 1 else item
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if min(map(len, self._wholes)) < self._end:
+        if _length(self._wholes) < self._end:
             raise RuntimeError("the input became shorter during the call")
         parts = [whole[self._begin : self._end] for whole in self._wholes]
         return _itself, (parts[0] if len(parts) == 1 else list(zip(*parts, strict=True)),)
 
-    def is_last(self) -> bool:
-        """Tell whether nothing comes after it, as things stand."""
-        return self._end >= min(map(len, self._wholes))
-
     def ends_at(self, position: int) -> bool:
-        """Tell whether the input has no item at *position* of this part: it became shorter."""
-        return self._begin + position >= min(map(len, self._wholes))
+        """Tell whether the input has, as things stand, no item at *position* of this part."""
+        return self._begin + position >= _length(self._wholes)
 
     def reaching(self, position: int) -> Window:
         """Return the part from the same beginning up to *position*, in a list that has grown."""
         return Window(self._wholes, self._begin, self._begin + position)
+
+
+def _length(wholes: Sequence[Sequence[Any]]) -> int:
+    return len(wholes[0]) if len(wholes) == 1 else min(map(len, wholes))
 
 
 def _from(whole: Sequence[Any], begin: int) -> Iterator[Any]:
@@ -175,19 +177,16 @@ class Source:
         if len(iterables) == 1 and type(iterables[0]) in _CONTAINERS:
             self._original = iterables[0]
             iterables = [list(iterables[0])]
-        array = getattr(imported("numpy"), "ndarray", None)
-        self.indexed = all(type(it) in (*_INDEXED, array) for it in iterables)
+        self.total: int | None
         self._wholes: Any = iterables
-        self.items: Iterator[Any] = iter(())
+        self.indexed = all(map(_is_indexed, iterables))
         if self.indexed:
-            try:
-                self.total: int | None = min(map(len, iterables))  # type: ignore[arg-type]
-            except TypeError:  # an array without dimensions
-                self.indexed = False
-        if not self.indexed:
+            self.total = _length(self._wholes)
+        else:
             self.total = _shortest(iterables)
             one = len(iterables) == 1
-            self.items = iter(iterables[0]) if one else zip(*iterables, strict=False)
+            items = iter(iterables[0]) if one else zip(*iterables, strict=False)
+            self.items: Iterator[Any] = items
             if check is not None:
                 self.items = map(check, self.items, count())
 
@@ -205,9 +204,7 @@ class Source:
 
     def is_over(self) -> bool:
         """Tell whether no item comes any more."""
-        if self.indexed and self.error is None and self.drawn >= min(map(len, self._wholes)):
-            return True
-        return self.ended
+        return self.ended or (self.indexed and self.drawn >= _length(self._wholes))
 
     def fail(self, error: Exception) -> None:
         """Keep *error*, which the input has raised, and end."""
@@ -234,7 +231,7 @@ class Source:
             name = type(self._original).__name__
             self.fail(RuntimeError(f"{name} changed size during iteration"))
             return ()
-        end = max(self.drawn, min(self.drawn + n, *map(len, self._wholes)))
+        end = max(self.drawn, min(self.drawn + n, _length(self._wholes)))
         if len(self._wholes) == 1 and type(self._wholes[0]) not in (list, tuple):
             part: Any = self._wholes[0][self.drawn : end]  # of a range or an array: sent as such
         else:
@@ -271,7 +268,15 @@ class Source:
         return taken
 
 
-_INDEXED = (list, tuple, range, str, bytes)
+def _is_indexed(iterable: Any) -> bool:
+    """Tell whether all of *iterable* lies in memory, at positions."""
+    if type(iterable) in _INDEXED:
+        return True
+    array = getattr(imported("numpy"), "ndarray", None)
+    return type(iterable) is array and iterable.ndim > 0
+
+
+_INDEXED = frozenset((list, tuple, range, str, bytes))
 
 # What lies in memory, too, but has no positions: copied, and looked at for changes.
 _VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))

@@ -94,17 +94,18 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
                 raise
             if unread is not None and unread.has_raised(len(values), error):
                 break
-            caught[len(values)] = catch(error, "error", perf_counter() - before)
+            now = perf_counter()
+            caught[len(values)] = catch(error, "error", now - before)
             values.append(None)
             break  # the loop would end here: whether to go on is not for us to say
         now = perf_counter()
         block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
     if unread is not None:
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
-    elif type(items) is Window and (len(values) > size or items.ends_at(len(values))):
+    elif len(values) != size and type(items) is Window and items.ends_at(len(values)):
         items = items.reaching(len(values))
         chunk = Chunk(chunk.start, items, chunk.attempts)
-    return Report(chunk, values, caught, perf_counter() - began, thread_time() - cpu_before)
+    return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
 
 
 def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:

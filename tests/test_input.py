@@ -69,6 +69,17 @@ def test_a_length_is_a_hint(where_cheaply, kind, length):
         assert list(pimap(work.double, kind(20, length), **where_cheaply.options)) == expected
 
 
+@pytest.mark.parametrize("kind", [Lying, Old])
+@pytest.mark.parametrize("length", [0, 1, 12, 20, 1000])
+def test_a_length_is_a_hint_in_the_quickest_calls(kind, length):
+    """A call without options, of a function known to take no time, believes no length either."""
+    fn = lambda x: 2 * x
+
+    for _ in range(3):
+        assert pmap(fn, kind(20, length)) == list(range(0, 40, 2))
+        assert pmap(lambda x, y: x + y, kind(20, length), range(20)) == list(range(0, 40, 2))
+
+
 @pytest.mark.parametrize("lengths", [(20, 12), (12, 20), (0, 20), (20, 1000)])
 def test_one_of_two_lengths_may_be_wrong(where_cheaply, lengths):
     """Two inputs of which one says a wrong length end with the shorter."""
@@ -494,7 +505,47 @@ print(errors)
 """
 
 
-@pytest.mark.parametrize("attempt", range(5))
+HALF = """
+import importlib.abc, importlib.machinery, sys, threading
+from parmap import auto
+begun, go = threading.Event(), threading.Event()
+class Loader(importlib.machinery.SourceFileLoader):
+    def exec_module(self, module):
+        begun.set()
+        go.wait(60)
+        super().exec_module(module)
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "parmap.executors.lanes":
+            spec = importlib.machinery.PathFinder.find_spec(name, path)
+            spec.loader = Loader(name, spec.origin)
+            return spec
+sys.meta_path.insert(0, Finder())
+errors = []
+def ask():
+    try:
+        auto._start_cost()
+    except BaseException as error:
+        errors.append(repr(error))
+importing = threading.Thread(target=__import__, args=("parmap.executors.lanes",))
+importing.start()
+begun.wait(60)
+asking = threading.Thread(target=ask)
+asking.start()
+asking.join(0.2)
+go.set()
+asking.join()
+importing.join()
+print(errors)
+"""
+
+
+def test_a_module_is_not_looked_up_half_made(script):
+    """Who asks for what another thread is importing waits for it."""
+    assert script(HALF).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("attempt", range(3))
 def test_the_first_action_of_eight_threads_is_a_map(script, attempt):
     """No thread sees a module of ours that another is in the middle of importing."""
     assert script(FIRST).stdout == "[]\n"
