@@ -178,10 +178,10 @@ class Source:
             self._original = iterables[0]
             iterables = [list(iterables[0])]
         self.total: int | None
-        self._wholes: Any = iterables
+        self._wholes = iterables
         self.indexed = all(map(_is_indexed, iterables))
         if self.indexed:
-            self.total = _length(self._wholes)
+            self.total = _length(self._wholes)  # type: ignore[arg-type]
         else:
             self.total = _shortest(iterables)
             one = len(iterables) == 1

@@ -26,7 +26,8 @@ import parmap
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-TEACHING = {"README.md", "docs/tutorial.md", "docs/errors.md", "docs/executors.md"}
+PAGES_THAT_TEACH = ("tutorial", "errors", "executors", "workers", "shared")
+TEACHING = {"README.md", *(f"docs/{name}.md" for name in PAGES_THAT_TEACH)}
 MODULES = ["parmap", *(m.name for m in pkgutil.walk_packages(parmap.__path__, "parmap."))]
 
 ARROW = re.compile(r"#\s*->\s*(.+?)\s*$")
