@@ -425,6 +425,11 @@ def _parallel():
     return parallel, partial(parallel.__exit__, None, None, None)
 
 
+def _threads():
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    return joblib.Parallel(2, backend="threading")._backend, lambda: None
+
+
 def _module(name):
     return lambda: (pytest.importorskip(name), lambda: None)
 
@@ -450,6 +455,7 @@ PRIVATE = [
     (_parallel, "_managed_backend", bool, "see whether it was entered"),
     (_parallel, "_effective_n_jobs", Callable, "know the number of workers"),
     (_parallel, "_backend._workers._processes", dict, "see workers"),
+    (_threads, "_get_pool", Callable, "start its threads once"),
     (_parallel, "_backend.submit", Callable, "run a chunk"),
     (_parallel, "_backend.retrieve_result_callback", Callable, "get its answer"),
     (_parallel, "_backend.get_nested_backend", Callable, "wrap it as joblib does"),

@@ -74,6 +74,9 @@ def _enter(parallel: Any, user: int) -> None:
                 _entered[parallel] = True
                 try:
                     parallel.__enter__()
+                    if getattr(parallel._backend, "uses_threads", False):
+                        # Else its first tasks make them: those of two calls would make two pools.
+                        getattr(parallel._backend, "_get_pool", int)()
                 except BaseException:
                     del _entered[parallel]
                     users.discard(user)
