@@ -6,11 +6,13 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import pickle
+import socket
 import sys
 import textwrap
 import threading
 import types
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 
 import pytest
@@ -21,6 +23,7 @@ import parmap
 from parmap.executors import pool as parmap_pool
 from parmap.executors import start
 from parmap.machine import imported
+from parmap.transport import Watched
 
 # Modules in the middle of their import
 
@@ -563,3 +566,13 @@ def test_workers_are_killed_the_public_way(monkeypatch):
     for process in processes:
         process.join()
         assert process.exitcode == -9
+
+
+def test_no_signal_comes_from_a_dead_worker_where_that_is_an_option_of_sockets(monkeypatch):
+    """Where a message cannot say that no SIGPIPE is wanted, the socket is told so once."""
+    option = socket.SO_KEEPALIVE  # stands for the one that this system may not have
+    monkeypatch.setattr("parmap.transport.NO_SIGPIPE", option)
+    ours, theirs = socket.socketpair()
+
+    with theirs, closing(Watched(ours, -1)):
+        assert ours.getsockopt(socket.SOL_SOCKET, option)
