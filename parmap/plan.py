@@ -6,13 +6,13 @@ The only room that knows all executors.
 from __future__ import annotations
 
 import os
-import sys
+from contextlib import suppress
 
 from .auto import Auto
 from .chunking import ALONE, budget
 from .errors import ExecutorUnavailable
 from .executors.serial import Serial
-from .machine import usable_cpus
+from .machine import imported, usable_cpus
 from .options import OWN_WORKERS
 from .tasks import nested
 
@@ -138,19 +138,17 @@ def _processes_or_threads(
 
 def _borrowed(call: Call, instance: Any) -> Executor:
     """Return the adapter for an executor of the caller's, looked up only where it can come from."""
-    # An instance of a class implies that its module was imported: nothing is imported to look.
-    if (futures := sys.modules.get("concurrent.futures")) and isinstance(
-        instance, futures.Executor
-    ):
+    if _is_a(instance, "concurrent.futures", "Executor"):
         from .executors.futures import Futures
 
         workers = _its_workers(instance)
         return Futures(call, budget(workers), workers, instance)
-    if (pool := sys.modules.get("multiprocessing.pool")) and isinstance(instance, pool.Pool):
+    if _is_a(instance, "multiprocessing.pool", "Pool"):
         from .executors.pool import Pool
 
-        return Pool(call, budget(instance._processes), instance._processes, instance)
-    if (joblib := sys.modules.get("joblib")) and isinstance(instance, joblib.Parallel):
+        workers = _its_workers(instance)
+        return Pool(call, budget(workers), workers, instance)
+    if _is_a(instance, "joblib", "Parallel"):
         from .executors.joblib import Joblib
 
         return Joblib(call, budget, instance, borrowed=True)
@@ -160,7 +158,16 @@ def _borrowed(call: Call, instance: Any) -> Executor:
     )
 
 
+def _is_a(instance: Any, module: str, name: str) -> bool:
+    """Tell whether *instance* is one of the class *name* of *module*, which is then imported."""
+    return isinstance(instance, getattr(imported(module), name, ()))
+
+
 def _its_workers(instance: Any) -> int:
-    """Return how many workers an Executor has; there is no public way to ask."""
-    workers = getattr(instance, "_max_workers", None) or getattr(instance, "num_workers", None)
-    return workers if isinstance(workers, int) and workers > 0 else usable_cpus()
+    """Return how many workers an executor has; there is no public way to ask."""
+    for name in ("_max_workers", "_processes", "num_workers"):
+        with suppress(Exception):  # of an attribute that it may make up
+            workers = getattr(instance, name)
+            if isinstance(workers, int) and workers > 0:
+                return workers
+    return usable_cpus()

@@ -33,6 +33,7 @@ BLOCK = 2**16  # bytes to compare at once: they stay in the cache
 
 STALLED = 60.0  # seconds without progress after which a worker is lost: one that runs needs none
 NO_SIGNAL = 0x4000 if sys.platform == "linux" else 0  # MSG_NOSIGNAL; `socket` is slow to import
+NO_SIGPIPE = 0x1022 if sys.platform == "darwin" else 0  # SO_NOSIGPIPE: macOS has no MSG_NOSIGNAL
 
 loads = pickle.loads
 
@@ -330,7 +331,11 @@ class Watched(Channel):
 
     def __init__(self, line: socket, pidfd: int) -> None:
         """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
+        import socket
+
         line.setblocking(False)
+        if NO_SIGPIPE:
+            line.setsockopt(socket.SOL_SOCKET, NO_SIGPIPE, 1)
         self.fd = line.fileno()
         self.whole = True
         self._line = line

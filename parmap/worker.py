@@ -259,10 +259,14 @@ def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
         names.update(_initialized[digest])  # not those of a module, which has them
 
 
-def perform_in_pool(parcel: bytes, line: tuple[int, int] | None = None) -> bytes:
+def perform_in_pool(
+    parcel: bytes, line: tuple[int, int] | None = None, path: list[str] | None = None
+) -> bytes:
     """Do the same as `perform`, for an executor that is not ours and may run us anywhere."""
     if line is not None:
         hold(*line)
+    if path is not None:
+        sys.path[:] = path
     token = nested.set(True)
     worker = os.getpid()
     try:

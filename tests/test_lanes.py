@@ -326,6 +326,8 @@ def test_odd_modules_and_streams_are_the_tasks_own_affair():
     shutdown()
 
 
+# Other tests leave threads, of loky say, and Python 3.12 warns of any fork beside a thread.
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_forked_child_does_not_read_on():
     """A lazy map that was begun before a fork says in the child that it belongs to the parent."""
     results = pimap(abs, range(100), executor="processes", workers=2, buffersize=4)

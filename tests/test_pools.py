@@ -1,13 +1,29 @@
 """The executors of other libraries: what is theirs stays theirs, whatever their releases do."""
 
+import concurrent.futures
+import gc
+import multiprocessing
+import multiprocessing.pool
+import os
+import pickle
+import socket
 import sys
 import textwrap
 import threading
+import types
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
 
 import pytest
 import work
+from conftest import needs_proc
 
+import parmap
+from parmap.executors import pool as parmap_pool
+from parmap.executors import start
 from parmap.machine import imported
+from parmap.transport import Watched
 
 # Modules in the middle of their import
 
@@ -108,3 +124,455 @@ def test_in_the_middle_of_its_own_import_a_module_is_as_far_as_it_is(tmp_path, m
     module = __import__("asks_for_itself")
 
     assert module.me is module
+
+
+@pytest.mark.parametrize("name", ["concurrent.futures", "multiprocessing.pool", "joblib"])
+def test_a_library_in_the_middle_of_its_import_is_no_executor_yet(monkeypatch, name):
+    """What is not an executor is refused as ever while a library has not got its classes yet."""
+    monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+
+    with pytest.raises(TypeError, match="executor must be"):
+        parmap.pmap(abs, [-1], executor=object())
+
+
+# What is lent stays as it is
+
+# A worker that dies in the middle of a result: its executor waits for the rest of it for ever.
+MIDWAY = """\
+import multiprocessing, os, signal, struct, sys, traceback
+from pathlib import Path
+from parmap import Failure, WorkerCrashed, pmap
+
+def task(x):
+    if x == 3:
+        frame = sys._getframe()
+        while "result_queue" not in frame.f_locals:
+            frame = frame.f_back
+        results = frame.f_locals["result_queue"]._writer
+        os.write(results.fileno(), struct.pack("!i", 1000) + b"a part of it")
+        os._exit(3)
+    return os.getpid()
+
+def meet(x):
+    Path(f"{x}.here").touch()
+    while not (Path("0.here").exists() and Path("1.here").exists()):
+        pass
+    return os.getpid()
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+def main():
+    pool = MAKE
+    pids = set(pmap(meet, range(2), executor=pool, chunksize=1))
+    assert len(pids) == 2
+    try:
+        pmap(task, range(8), executor=pool, chunksize=1)
+    except WorkerCrashed as error:
+        print("in the middle of a result" in str(error))
+    print(sum(map(alive, pids)))
+    # It is of no use any more, and every call says so.
+    results = pmap(task, range(40), executor=pool, chunksize=1, on_error="return")
+    print({result.kind for result in results if isinstance(result, Failure)})
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BaseException:
+        traceback.print_exc()
+    finally:  # the executor would wait for ever
+        sys.stdout.flush()
+        for child in multiprocessing.active_children():
+            os.kill(child.pid, signal.SIGKILL)
+        os._exit(0)
+"""
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "make",
+    [
+        "__import__('concurrent.futures').futures.ProcessPoolExecutor(2)",
+        "__import__('loky').ProcessPoolExecutor(2)",
+        "__import__('joblib').Parallel(2)",
+    ],
+    ids=["ProcessPoolExecutor", "loky", "joblib"],
+)
+def test_a_lent_executor_is_never_killed(script, make):
+    """If it is stuck in the result of a worker that died, the call says so and kills nobody."""
+    done = script(MIDWAY.replace("MAKE", make))
+
+    assert done.stdout == "True\n1\n{'crash'}\n"
+
+
+@pytest.fixture
+def slow_parallel():
+    """Return a joblib.Parallel that stops while it is entered, what it waits for, and its log."""
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+
+    class Slow(joblib.Parallel):
+        began, go_on, log = threading.Event(), threading.Event(), []
+
+        def __enter__(self):
+            self.began.set()
+            assert self.go_on.wait(30)
+            self.log.append("entered")
+            return super().__enter__()
+
+        def _effective_n_jobs(self):  # what a call does next
+            self.log.append("used")
+            return super()._effective_n_jobs()
+
+        def __exit__(self, *error):
+            self.log.append("left")
+            super().__exit__(*error)
+
+    parallel = Slow(n_jobs=2, backend="threading")
+    yield parallel
+    parallel.go_on.set()
+
+
+def mapping(parallel):
+    """Start a thread that maps on *parallel*; return it, and the list for its results."""
+    results = []
+    thread = threading.Thread(
+        target=lambda: results.extend(parmap.pmap(work.double, range(20), executor=parallel))
+    )
+    thread.start()
+    return thread, results
+
+
+def test_a_lent_parallel_is_used_by_nobody_before_it_is_entered(slow_parallel):
+    """The second of two threads with the same Parallel waits until the first has entered it."""
+    first = mapping(slow_parallel)
+    assert slow_parallel.began.wait(30)
+    second = mapping(slow_parallel)
+    work.wait_until(
+        lambda: slow_parallel.log or "executors/joblib" in where_is(second[0]),
+        "the second thread to use it or to wait",
+    )
+    slow_parallel.go_on.set()
+    for thread, _ in (first, second):
+        thread.join()
+
+    assert slow_parallel.log[0] == "entered"
+    assert slow_parallel.log[-1] == "left"
+    assert slow_parallel.log.count("entered") == slow_parallel.log.count("left")
+    assert first[1] == second[1] == [2 * x for x in range(20)]
+
+
+def test_a_lent_parallel_is_left_whoever_is_entering_another(slow_parallel, monkeypatch):
+    """A call that ends while another thread enters a Parallel does not wait for it for ever."""
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    monkeypatch.setattr("parmap.executors.joblib.PATIENCE", 0.01)
+    other = joblib.Parallel(n_jobs=2, backend="threading")
+    results = parmap.pimap(work.double, range(100), executor=other)
+    assert next(results) == 0
+    thread, _ = mapping(slow_parallel)
+    assert slow_parallel.began.wait(30)
+    results.close()
+
+    assert other._managed_backend  # the other thread will do it
+    slow_parallel.go_on.set()
+    thread.join()
+    assert not other._managed_backend
+
+
+def test_the_collector_may_leave_a_parallel_while_another_is_entered():
+    """A lost call on a lent Parallel, found while this thread enters one, is closed at once."""
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    other = joblib.Parallel(n_jobs=2, backend="threading")
+
+    class Collecting(joblib.Parallel):
+        def __enter__(self):
+            gc.collect()
+            return super().__enter__()
+
+    def lose():
+        lost = types.SimpleNamespace()
+        lost.itself, lost.results = lost, parmap.pimap(work.double, range(100), executor=other)
+        assert next(lost.results) == 0
+
+    gc.disable()
+    try:
+        lose()
+        assert other._managed_backend
+        parallel = Collecting(n_jobs=2, backend="threading")
+        assert parmap.pmap(work.double, [1, 2], executor=parallel) == [2, 4]
+    finally:
+        gc.enable()
+
+    assert not other._managed_backend
+    assert not parallel._managed_backend
+
+
+# Interpreters
+
+interpreters = pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="InterpreterPoolExecutor comes with Python 3.14"
+)
+
+
+@pytest.fixture(scope="module")
+def interpreter_pool():
+    """Return an executor with two interpreters, made when they can find what the tests map."""
+    from concurrent.futures import InterpreterPoolExecutor
+
+    with InterpreterPoolExecutor(2) as pool:
+        yield pool
+
+
+@interpreters
+@pytest.mark.parametrize("chunksize", ["auto", 1, 7])
+def test_interpreters_give_what_the_loop_gives(interpreter_pool, chunksize):
+    """Functions of a module, lambdas and closures run in other interpreters, in order."""
+    for fn in (work.double, lambda x: x + 1, partial(work.add, 3), str):
+        found = parmap.pmap(fn, range(50), executor=interpreter_pool, chunksize=chunksize)
+
+        assert found == [fn(x) for x in range(50)]
+    assert list(parmap.pimap(abs, range(-9, 0), executor=interpreter_pool)) == [*range(9, 0, -1)]
+
+
+@interpreters
+def test_failures_in_interpreters(interpreter_pool):
+    """An exception in another interpreter is raised here as itself, or becomes its Failure."""
+    task = partial(work.refuse, 3)
+
+    with pytest.raises(ValueError, match="no 3") as caught:
+        parmap.pmap(task, range(6), executor=interpreter_pool)
+    results = parmap.pmap(task, range(6), executor=interpreter_pool, on_error="return")
+
+    assert "task 3 failed" in caught.value.__notes__[0]
+    assert isinstance(results[3], parmap.Failure)
+    assert [x for n, x in enumerate(results) if n != 3] == [0, 1, 2, 4, 5]
+
+
+@interpreters
+def test_what_cannot_be_sent_to_interpreters_is_named(interpreter_pool):
+    """A function that cannot be pickled is the same clear error as with processes."""
+    lock = threading.Lock()
+
+    with pytest.raises(pickle.PicklingError, match="lock"):
+        parmap.pmap(lambda x: lock, [1, 2], executor=interpreter_pool)
+
+
+@interpreters
+def test_the_initializer_runs_in_every_interpreter(interpreter_pool, tmp_path):
+    """Each interpreter is initialized before its first task, and once."""
+    path = tmp_path / "log"
+    folder = tmp_path / "met"
+    folder.mkdir()
+
+    def task(x):
+        work.meet(folder, 2, x)  # so that both have tasks
+        return str(path) in work.MARKS
+
+    found = parmap.pmap(
+        task, range(2), executor=interpreter_pool, chunksize=1, initializer=partial(work.mark, path)
+    )
+
+    assert found == [True, True]
+    assert len(path.read_text().split()) == 2
+    assert str(path) not in work.MARKS  # this interpreter has modules of its own
+
+
+# The private names that the adapters know
+
+CONTEXT = multiprocessing.get_context("spawn")
+
+
+def _futures():
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=CONTEXT)
+    assert pool.submit(abs, -1).result() == 1
+    return pool, pool.shutdown
+
+
+def _loky():
+    loky = pytest.importorskip("loky", reason="loky is not installed")
+    pool = loky.ProcessPoolExecutor(1)
+    assert pool.submit(abs, -1).result() == 1
+    return pool, partial(pool.shutdown, kill_workers=True)
+
+
+def _joblibs_loky():
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    assert joblib.Parallel(2)([joblib.delayed(abs)(-1)]) == [1]
+    module = sys.modules["joblib.externals.loky.reusable_executor"]
+    return module._executor, lambda: None
+
+
+def _pool():
+    pool = CONTEXT.Pool(1)
+    return pool, pool.terminate
+
+
+def _thread_pool():
+    pool = multiprocessing.pool.ThreadPool(1)
+    return pool, pool.terminate
+
+
+def _thread_pool_executor():
+    pool = concurrent.futures.ThreadPoolExecutor(1)
+    pool.submit(abs, -1).result()
+    return pool, pool.shutdown
+
+
+def _parallel():
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    parallel = joblib.Parallel(2)
+    parallel.__enter__()
+    parallel(joblib.delayed(abs)(x) for x in range(2))
+    return parallel, partial(parallel.__exit__, None, None, None)
+
+
+def _threads():
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    return joblib.Parallel(2, backend="threading")._backend, lambda: None
+
+
+def _module(name):
+    return lambda: (pytest.importorskip(name), lambda: None)
+
+
+# Which object, the private name, a check of what is found there, what it is for.
+PRIVATE = [
+    (_futures, "_processes", dict, "see and kill workers"),
+    (_futures, "_executor_manager_thread", threading.Thread, "wait for its end"),
+    (_futures, "_result_queue._writer._handle", int, "end a wait for half a result"),
+    (_futures, "_safe_to_dynamically_spawn_children", bool, "start all workers at once"),
+    (_futures, "_max_workers", int, "know the number of workers"),
+    (_loky, "_processes", dict, "see workers"),
+    (_loky, "_max_workers", int, "know the number of workers"),
+    (_joblibs_loky, "_processes", dict, "see and kill workers"),
+    (_joblibs_loky, "_result_queue._writer._handle", int, "end a wait for half a result"),
+    (_pool, "_pool", list, "watch workers"),
+    (_pool, "_processes", int, "know the number of workers"),
+    (_pool, "_maxtasksperchild", (int, type(None)), "tell a death from an end"),
+    *((_pool, part, object, "end it without locks") for part in parmap_pool.PARTS),
+    (_thread_pool, "_state", str, "see that it was terminated"),
+    (_thread_pool, "_processes", int, "know the number of workers"),
+    (_thread_pool_executor, "_max_workers", int, "know the number of workers"),
+    (_parallel, "_managed_backend", bool, "see whether it was entered"),
+    (_parallel, "_effective_n_jobs", Callable, "know the number of workers"),
+    (_parallel, "_backend._workers._processes", dict, "see workers"),
+    (_threads, "_get_pool", Callable, "start its threads once"),
+    (_parallel, "_backend.submit", Callable, "run a chunk"),
+    (_parallel, "_backend.retrieve_result_callback", Callable, "get its answer"),
+    (_parallel, "_backend.get_nested_backend", Callable, "wrap it as joblib does"),
+    (_parallel, "_backend.abort_everything", Callable, "replace workers"),
+    (_module("joblib.parallel"), "BatchedCalls", type, "wrap a chunk as joblib does"),
+    (_module("joblib.parallel"), "get_active_backend", Callable, "know what is configured"),
+    (_module("joblib.externals.loky.reusable_executor"), "_executor", object, "kill workers"),
+    (
+        _module("joblib.externals.loky.backend.resource_tracker"),
+        "ensure_running",
+        Callable,
+        "start the tracker before Ctrl-C is blocked",
+    ),
+    (_module("loky.backend.resource_tracker"), "ensure_running", Callable, "the same"),
+    (_module("multiprocessing.resource_tracker"), "ensure_running", Callable, "the same"),
+    (_module("threading"), "_register_atexit", Callable, "end workers before a library waits"),
+    (_module("concurrent.futures.thread"), "_threads_queues", Mapping, "know its threads"),
+    (_module("subprocess"), "_args_from_interpreter_flags", Callable, "hand on -X, -W and so on"),
+    (_module("multiprocessing.process"), "current_process()._config", dict, "be a worker"),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "kind", "use"), PRIVATE, ids=[f"{name}: {use}" for _, name, _, use in PRIVATE]
+)
+def test_private_names_are_where_the_adapters_look(make, name, kind, use):
+    """A release that moves a private name fails here, before its users find calls slower."""
+    thing, close = make()
+    try:
+        for part in name.split("."):
+            thing = getattr(thing, part.removesuffix("()"))
+            thing = thing() if part.endswith("()") else thing
+
+        assert isinstance(thing, kind), use
+    finally:
+        close()
+
+
+def test_the_process_objects_of_pools_know_their_parent():
+    """How a fork tells its own workers from its parent's, and when a worker is dead."""
+    pool, close = _futures()
+    (process,) = pool._processes.values()
+    close()
+
+    assert process._parent_pid == os.getpid()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("name", ["futures", "a ProcessPoolExecutor", "a loky executor"])
+def test_futures_do_without_private_names(places, monkeypatch, name):
+    """Where workers and the thread of an executor cannot be found, calls still are the loop."""
+    monkeypatch.setattr("parmap.executors.start.workers_of", lambda executor: [])
+    monkeypatch.setattr("parmap.executors.futures.workers_of", lambda executor: [])
+    monkeypatch.setattr("parmap.executors.futures._thread_of", lambda executor: None)
+
+    assert parmap.pmap(work.double, range(20), **places(name).options) == [*range(0, 40, 2)]
+
+
+def test_a_pool_of_another_release_is_terminated_as_it_says(places, monkeypatch):
+    """Where the parts of a Pool are not those that are known, its own `terminate` ends it."""
+    monkeypatch.setattr("parmap.executors.pool.PARTS", ("_moved_elsewhere",))
+
+    found = parmap.pmap(work.double, range(20), **places("multiprocessing").options)
+
+    assert found == [*range(0, 40, 2)]
+
+
+def test_a_lent_pool_whose_workers_cannot_be_watched_is_refused():
+    """A Pool that hides its workers is a clear error: a call could wait for a dead one."""
+
+    class Opaque(multiprocessing.pool.ThreadPool):
+        def __init__(self):
+            self._processes = 1
+
+        def __del__(self):
+            pass
+
+    with pytest.raises(parmap.ExecutorUnavailable, match="_pool"):
+        parmap.pmap(abs, [-1], executor=Opaque())
+
+
+def test_a_parallel_of_another_release_is_refused(monkeypatch):
+    """A joblib.Parallel without what the adapter needs is a clear error."""
+    joblib = pytest.importorskip("joblib", reason="joblib is not installed")
+    monkeypatch.setattr("parmap.executors.joblib.PRIVATE", ("_moved_elsewhere",))
+
+    for executor in ("joblib", joblib.Parallel(2)):
+        with pytest.raises(parmap.ExecutorUnavailable, match="_moved_elsewhere"):
+            parmap.pmap(abs, [-1], executor=executor)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="kill_workers comes with Python 3.14")
+def test_workers_are_killed_the_public_way(monkeypatch):
+    """Where a ProcessPoolExecutor can kill its workers itself, that is how it is done."""
+    pool, close = _futures()
+    killed = []
+    kill = type(pool).kill_workers
+    monkeypatch.setattr(type(pool), "kill_workers", lambda self: (killed.append(self), kill(self)))
+    processes = [*pool._processes.values()]
+
+    start.kill_workers(pool)
+    close()
+
+    assert killed == [pool]
+    for process in processes:
+        process.join()
+        assert process.exitcode == -9
+
+
+def test_no_signal_comes_from_a_dead_worker_where_that_is_an_option_of_sockets(monkeypatch):
+    """Where a message cannot say that no SIGPIPE is wanted, the socket is told so once."""
+    option = socket.SO_KEEPALIVE  # stands for the one that this system may not have
+    monkeypatch.setattr("parmap.transport.NO_SIGPIPE", option)
+    ours, theirs = socket.socketpair()
+
+    with theirs, closing(Watched(ours, -1)):
+        assert ours.getsockopt(socket.SOL_SOCKET, option)

@@ -72,14 +72,23 @@ class ByReference:
 class ByValue:
     """For other processes: everything is pickled by us, here, and by name nothing of `__main__`."""
 
-    def __init__(self, call: Call, budget: float, line: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        call: Call,
+        budget: float,
+        line: tuple[int, int] | None = None,
+        path: list[str] | None = None,
+    ) -> None:
         """Raise PicklingError if the function cannot be sent.
 
-        With *line*, what `lifeline.offer` gives, the workers end with this process.
+        With *line*, what `lifeline.offer` gives, the workers end with this process; with *path*
+        they look for modules there.
         """
         self._packed = Packed(call)
         self._budget = budget
-        self._perform = partial(perform_in_pool, line=line) if line else perform_in_pool
+        self._perform: Callable[[bytes], bytes] = perform_in_pool
+        if line or path:
+            self._perform = partial(perform_in_pool, line=line, path=path)
 
     def outgoing(self, chunk: Chunk) -> tuple[Callable[[bytes], bytes], bytes]:
         try:

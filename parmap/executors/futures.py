@@ -7,6 +7,7 @@ known; a borrowed one is not touched, and what was in flight has failed.
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import (
     BrokenExecutor,
     CancelledError,
@@ -23,6 +24,7 @@ from weakref import WeakSet
 from ..errors import ExecutorUnavailable
 from ..events import Loss, Report
 from ..lifeline import offer
+from ..machine import imported
 from .border import ByReference, ByValue, lost
 from .start import (
     finish_threads,
@@ -55,10 +57,15 @@ def _kill_all() -> None:
     """At the end of the program, kill the workers that their executor would wait for."""
     finish_threads()
     for executor in list(_ours):
-        thread = executor._executor_manager_thread  # type: ignore[attr-defined]
+        thread = _thread_of(executor)
         if thread is not None:  # it is at work
             kill_workers(executor)
             thread.join(PATIENCE)  # else the library might wake it up just when it goes
+
+
+def _thread_of(executor: Executor) -> Any:
+    """Return the thread that a ProcessPoolExecutor has for its workers; no public way tells."""
+    return getattr(executor, "_executor_manager_thread", None)
 
 
 class Futures:
@@ -73,14 +80,24 @@ class Futures:
         self.window = 2 * workers  # a queue for all workers: what waits there waits for any of them
         self._borrowed = borrowed
         self._owned: Executor | None = None
-        border = ByReference if isinstance(borrowed, ThreadPoolExecutor) else ByValue
-        self._border: Border = border(call, budget)
+        # From Python 3.14 on there is a ThreadPoolExecutor with an interpreter in each thread.
+        interpreter = imported("concurrent.futures.interpreter")
+        self._apart = isinstance(borrowed, getattr(interpreter, "InterpreterPoolExecutor", ()))
+        self._border: Border
+        if isinstance(borrowed, ThreadPoolExecutor) and not self._apart:
+            self._border = ByReference(call, budget)
+        else:
+            self._border = ByValue(call, budget, path=sys.path if self._apart else None)
         self._chunks: dict[Future[Any], Chunk] = {}
         self._done: SimpleQueue[Future[Any]] = SimpleQueue()
         self._news: list[Report] = []
+        self._broken: Exception | None = None  # why a borrowed one will do nothing any more
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
+        if self._broken is not None:
+            self._news.append(lost(chunk, self._broken, "over"))
+            return
         executor = self._executor()
         try:
             # Workers start at the first submit.
@@ -101,27 +118,51 @@ class Futures:
         while self._chunks:
             limit = 0 if self._news else seconds
             try:
-                future = take(self._done, self._borrowed or self._owned, limit)
+                future = take(
+                    self._done, self._borrowed or self._owned, limit, ours=self._borrowed is None
+                )
             except Empty:
                 break
-            chunk = self._chunks.pop(future)
+            except BrokenExecutor as error:
+                self._broken = error
+                self._news += [lost(chunk, error, "over") for chunk in self._give_up()]
+                break
+            chunk = self._chunks.pop(future, None)
+            if chunk is None:  # given up
+                continue
             try:
                 self._news.append(self._border.incoming(chunk, future.result()))
-            except CancelledError:
+            except CancelledError as error:
+                if self._borrowed is None:  # its workers were killed
+                    self._break()
+                    self._news.append(lost(chunk, error, "alone"))
+                    continue
                 gone = ExecutorUnavailable("the executor cancelled the task before it had begun")
                 self._news.append(Report(chunk, [], loss=Loss(gone, "error", "over")))
             except BrokenExecutor as error:
                 self._break()
                 self._news.append(lost(chunk, error, "over" if self._borrowed else "alone"))
+            except Exception as error:
+                if not self._apart:
+                    raise
+                raise ExecutorUnavailable(
+                    f"an interpreter of the executor cannot run parmap: {error}"
+                ) from error
         news, self._news = self._news, []
         return news
 
     def close(self) -> None:
         self._border.stop()
         if self._borrowed is not None:
-            for future in self._chunks:
-                future.cancel()
+            self._give_up()
         self._break()
+
+    def _give_up(self) -> list[Chunk]:
+        """Take back what is out; return it."""
+        chunks, self._chunks = self._chunks, {}
+        for future in chunks:
+            future.cancel()
+        return list(chunks.values())
 
     def _executor(self) -> Executor:
         if self._borrowed is not None:
@@ -139,7 +180,7 @@ class Futures:
         owned, self._owned = self._owned, None
         if owned is None:
             return
-        thread = owned._executor_manager_thread  # type: ignore[attr-defined]
+        thread = _thread_of(owned)
         if thread is current_thread():  # the collector closes a lost call in it; it ends with them
             kill_workers(owned)
             return

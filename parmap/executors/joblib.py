@@ -6,16 +6,28 @@ implement, `submit` and `retrieve_result_callback`, which is documented for thei
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import os
+from collections import deque
+from concurrent.futures import BrokenExecutor
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
-from threading import get_ident
+from threading import RLock, get_ident
 from time import monotonic
 from weakref import WeakKeyDictionary
 
 from ..errors import ExecutorUnavailable
 from ..lifeline import offer
+from ..machine import imported
 from .border import ByReference, ByValue, lost
-from .start import finish_threads, first_at_exit, kill_workers, start_trackers, starting, take
+from .start import (
+    at_the_end,
+    finish_threads,
+    first_at_exit,
+    kill_workers,
+    start_trackers,
+    starting,
+    take,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +42,76 @@ if TYPE_CHECKING:
 # nobody else.  With loky it prints a traceback of its own thread now and then.
 GRACE = 0.1
 
+PATIENCE = 1.0  # seconds to wait for another call that enters a Parallel or leaves it
+
+PRIVATE = ("_managed_backend", "_backend", "_effective_n_jobs")  # what we use of a Parallel
 
 # Calls that use a Parallel which nobody had entered: the first enters it, the last leaves it.
-_users: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+# Guarded by `_turn`, and by the order of things: the collector may close a lost call in the middle.
+_users: WeakKeyDictionary[Any, set[int]] = WeakKeyDictionary()
+_entered: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_left: deque[tuple[Any, int]] = deque()  # calls that are over, until it is their turn
+_turn = RLock()
+
+
+def _forget() -> None:
+    """In a forked child: whoever had the turn is not there."""
+    global _turn
+    _turn = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _enter(parallel: Any, user: int) -> None:
+    """Enter *parallel* for the call *user* unless its owner has; before, no other goes on."""
+    with _turn:
+        users = _users.setdefault(parallel, set())
+        if users or not parallel._managed_backend:
+            users.add(user)
+            if parallel not in _entered:
+                _entered[parallel] = True
+                try:
+                    parallel.__enter__()
+                    if getattr(parallel._backend, "uses_threads", False):
+                        # Else its first tasks make them: those of two calls would make two pools.
+                        getattr(parallel._backend, "_get_pool", int)()
+                except BaseException:
+                    del _entered[parallel]
+                    users.discard(user)
+                    raise
+    _leave_all()  # those that waited in vain for us
+
+
+def _leave(parallel: Any, user: int) -> None:
+    """Leave *parallel* for the call *user* if it was entered for it and no other uses it."""
+    _left.append((parallel, user))
+    _leave_all()
+
+
+def _leave_all() -> None:
+    # The thread in which the collector closes a lost call may have something that the one waits for
+    # whose turn it is: that one does it then.
+    while _left and _turn.acquire(timeout=PATIENCE):
+        try:
+            with suppress(IndexError):  # another was faster
+                parallel, user = _left.popleft()
+                users = _users.get(parallel, set())
+                users.discard(user)
+                if not users and _entered.pop(parallel, False) and not _leaves_itself(parallel):
+                    parallel.__exit__(None, None, None)
+        finally:
+            _turn.release()
+
+
+def _leaves_itself(parallel: Any) -> bool:
+    """Tell whether *parallel* has only the folder to give back that joblib deletes at the end.
+
+    From Python 3.14 on joblib cannot call that off any more when the end has begun: the folder
+    would be deleted twice, and joblib's tracker of resources print a traceback.
+    """
+    return at_the_end() and type(parallel._backend).__name__ == "LokyBackend"
 
 
 # Calls under way.
@@ -54,11 +133,8 @@ def parallel(workers: int | None) -> Any:
 
 def _kill_loky() -> None:
     """At the end of the program, kill the workers that joblib would wait for, busy or not."""
-    import sys
-
     finish_threads()
-    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
-    kill_workers(getattr(loky, "_executor", None))
+    kill_workers(getattr(imported("joblib.externals.loky.reusable_executor"), "_executor", None))
 
 
 class Joblib:
@@ -69,12 +145,22 @@ class Joblib:
     def __init__(
         self, call: Call, budget: Callable[[int], float], parallel: Any, *, borrowed: bool
     ) -> None:
+        missing = [name for name in PRIVATE if not hasattr(parallel, name)]
+        if missing:
+            raise ExecutorUnavailable(
+                f"this release of joblib is not known to parmap: its Parallel has no {missing[0]}"
+            )
         self._parallel = parallel
         self._borrowed = borrowed
-        if not parallel._managed_backend or parallel in _users:
-            _users[parallel] = _users.get(parallel, 0) + 1
-            if _users[parallel] == 1:
-                parallel.__enter__()
+        _enter(parallel, id(self))
+        try:
+            self._begin(call, budget)
+        except BaseException:
+            _leave(parallel, id(self))
+            raise
+
+    def _begin(self, call: Call, budget: Callable[[int], float]) -> None:
+        parallel, borrowed = self._parallel, self._borrowed
         self._backend = parallel._backend
         self.workers = parallel._effective_n_jobs()
         self.window = 2 * self.workers
@@ -84,11 +170,7 @@ class Joblib:
         if getattr(self._backend, "uses_threads", False):
             self._border = ByReference(call, budget(self.workers))
         else:
-            try:
-                self._border = ByValue(call, budget(self.workers), offer() if self._loky else None)
-            except BaseException:
-                self._leave()
-                raise
+            self._border = ByValue(call, budget(self.workers), offer() if self._loky else None)
         if self._loky:
             from joblib.externals.loky.backend import resource_tracker
 
@@ -97,15 +179,19 @@ class Joblib:
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
         self._chunks: dict[int, Chunk] = {}
         self._thread = get_ident()
-        _live.add(self)
         self._count = 0
         self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
         self._news: list[Report] = []
+        self._dead: Exception | None = None  # why a lent one will do nothing any more
+        _live.add(self)
 
     def submit(self, chunk: Chunk) -> None:
         from joblib.parallel import BatchedCalls
 
         function, argument = self._border.outgoing(chunk)
+        if self._dead is not None:
+            self._news.append(lost(chunk, self._dead, "over"))
+            return
         if self._inline:
             self._news.append(self._border.incoming(chunk, function(argument)))
             return
@@ -131,8 +217,13 @@ class Joblib:
         while self._chunks:
             workers, limit = getattr(self._backend, "_workers", None), 0 if self._news else seconds
             try:
-                number, out = take(self._done, workers, limit)
+                number, out = take(self._done, workers, limit, ours=not self._borrowed)
             except Empty:
+                break
+            except BrokenExecutor as error:
+                self._dead = error
+                self._news += [lost(chunk, error, "over") for chunk in self._chunks.values()]
+                self._chunks.clear()
                 break
             chunk = self._chunks.pop(number, None)
             if chunk is None:
@@ -156,14 +247,7 @@ class Joblib:
         if not self._borrowed and not self._ended(GRACE) and self._may_abort():
             self._backend.abort_everything(ensure_ready=False)
         self._chunks.clear()
-        self._leave()
-
-    def _leave(self) -> None:
-        if self._parallel in _users:
-            _users[self._parallel] -= 1
-            if not _users[self._parallel]:
-                del _users[self._parallel]
-                self._parallel.__exit__(None, None, None)
+        _leave(self._parallel, id(self))
 
     def _may_abort(self) -> bool:
         """Tell whether nobody but this call would suffer.
@@ -171,7 +255,7 @@ class Joblib:
         joblib has one pool of loky workers for the whole process, and the collector may close a
         lost call in any thread, the pool's own included.
         """
-        return not _live and get_ident() == self._thread
+        return not _live and get_ident() == self._thread and not _leaves_itself(self._parallel)
 
     def _ended(self, patience: float) -> bool:
         """Wait up to *patience* seconds for what runs; tell whether it has ended."""

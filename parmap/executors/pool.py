@@ -13,6 +13,7 @@ from math import inf
 from multiprocessing.connection import wait
 from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
+from operator import attrgetter
 from socket import socketpair
 from time import monotonic, sleep
 
@@ -41,6 +42,13 @@ LONG = 0.1  # seconds from one look at the workers of a pool to the next
 SHORT = 0.001  # the same, while one of them is missing
 PATIENCE = 5.0  # seconds for what takes a moment
 
+# What `_end` uses of a Pool.
+PARTS = (
+    *("_terminate.cancel", "_state", "_worker_handler._state", "_cache.clear", "_pool"),
+    *("_outqueue._wlock", "_outqueue._writer", "_inqueue._reader", "_change_notifier.put"),
+    *("_taskqueue.put", "_task_handler.join", "_result_handler.join"),
+)
+
 
 class Pool:
     """Submits chunks with `apply_async`, and watches the workers."""
@@ -52,7 +60,7 @@ class Pool:
     ) -> None:
         self.workers = workers
         self.window = 2 * workers  # a queue for all workers: what waits there waits for any of them
-        self._borrowed = borrowed
+        self._borrowed = _watchable(borrowed) if borrowed else None
         self._owned: ProcessPool | None = None
         border = ByReference if isinstance(borrowed, ThreadPool) else ByValue
         self._border: Border = border(call, budget)
@@ -71,7 +79,7 @@ class Pool:
         pool = self._pool()
         end = monotonic() + PATIENCE
         # No worker may take the chunk and die before it is watched.
-        while not self._watch() and pool._state == "RUN" and monotonic() < end:
+        while not self._watch() and _state(pool) == "RUN" and monotonic() < end:
             sleep(SHORT)
         self._count += 1
         number = self._count
@@ -96,7 +104,7 @@ class Pool:
             left = end - monotonic()
             look = min(LONG if self._watch() else SHORT, max(0.0, left))
             ready = wait([self._awake, *self._watched], look)
-            if not ready and getattr(self._borrowed, "_state", None) == "TERMINATE":
+            if not ready and _state(self._borrowed) == "TERMINATE":
                 raise ExecutorUnavailable("the pool was terminated before its tasks had finished")
             if not ready and left <= 0:
                 break
@@ -134,6 +142,7 @@ class Pool:
             with starting("multiprocessing"):
                 self._owned = context.Pool(self.workers, initializer=prepare, initargs=offer())
             first_at_exit(finish_threads)
+            _watchable(self._owned)
         return self._owned
 
     def _watch(self) -> bool:
@@ -150,7 +159,7 @@ class Pool:
         self._mourned &= there  # a pool keeps its dead for a moment
         alive = there - self._mourned
         self._watched |= {process.sentinel: process for process in alive}
-        return bool(len(alive) >= pool._processes)
+        return len(alive) >= getattr(pool, "_processes", 0)
 
     def _mourn(self, dead: list[Any]) -> None:
         """After the death of workers, settle what was in flight."""
@@ -185,8 +194,28 @@ class Pool:
             _end(pool)
 
 
+def _state(pool: Any) -> str:
+    """Return "RUN", "CLOSE" or "TERMINATE"; there is no public way to ask."""
+    return str(getattr(pool, "_state", "RUN"))
+
+
+def _watchable(pool: ProcessPool) -> ProcessPool:
+    """Return *pool* if its workers can be watched; there is no public way to find them."""
+    if not hasattr(pool, "_pool"):
+        raise ExecutorUnavailable(
+            "this release of multiprocessing is not known to parmap: its Pool has no _pool, "
+            "so that nobody would notice when a worker dies"
+        )
+    return pool
+
+
 def _end(pool: Any) -> None:
     """Do what `terminate` does, without the locks, which may have died with a worker."""
+    try:
+        attrgetter(*PARTS)(pool)
+    except AttributeError:  # of a release that is not known
+        pool.terminate()
+        return
     pool._terminate.cancel()
     pool._state = pool._worker_handler._state = "TERMINATE"
     pool._cache.clear()  # nobody waits for it, and it holds the pool in a circle

@@ -151,6 +151,11 @@ def halt_daemon() -> None:
         sleep(60)
 
 
+def at_the_end() -> bool:
+    """Tell whether the program has come to what it registered for its end."""
+    return _over or not main_thread().is_alive()
+
+
 def workers_of(executor: Any) -> list[Any]:
     """Return the processes of a ProcessPoolExecutor or of loky's; no public way tells.
 
@@ -162,23 +167,27 @@ def workers_of(executor: Any) -> list[Any]:
 
 
 def kill_workers(executor: Any) -> None:
-    """Kill the workers of *executor*; there is no public way to stop what runs."""
-    for process in workers_of(executor):
+    """Kill the workers of *executor*, which is ours, and stop what runs there."""
+    # One of them may be in the middle of a result: unless we close our own end of that pipe, too,
+    # the executor's thread waits for the rest of it for ever.
+    end = getattr(getattr(executor, "_result_queue", None), "_writer", None)
+    processes = workers_of(executor)
+    if processes and hasattr(executor, "kill_workers"):  # from Python 3.14 on
+        executor.kill_workers()
+    for process in processes:
         kill(process)
-    # One of them may have been in the middle of a result: unless we close our own end of that
-    # pipe, too, the executor's thread waits for the rest of it for ever.
-    results = getattr(executor, "_result_queue", None)
-    if results is not None and not results._writer.closed:
+    handle = getattr(end, "_handle", None)
+    if end is not None and handle is not None:
         # That thread closes it, too, as soon as it wakes up: it shall find it closed.
-        end = type(results._writer)(results._writer._handle, readable=False)
-        results._writer._handle = None
-        end.close()
+        end._handle = None
+        type(end)(handle, readable=False).close()
 
 
-def take(done: SimpleQueue[Done], executor: Any, seconds: float | None) -> Done:
+def take(done: SimpleQueue[Done], executor: Any, seconds: float | None, *, ours: bool) -> Done:
     """Return the next of *done*, which *executor* fills; raise Empty if it takes too long.
 
-    One whose worker died in the middle of a result does not notice: it waits for the rest.
+    One whose worker died in the middle of a result does not notice: it waits for the rest.  If it
+    is *ours*, its workers are killed; another's is not touched: raise BrokenExecutor.
     """
     dead: set[Any] = set()
     end = inf if seconds is None else monotonic() + seconds
@@ -191,6 +200,10 @@ def take(done: SimpleQueue[Done], executor: Any, seconds: float | None) -> Done:
                 if left <= 0:
                     raise
             before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
+            if before & dead and not ours:
+                raise BrokenExecutor(
+                    "it died in the middle of a result, and the executor waits for the rest of it"
+                )
             if before & dead:
                 kill_workers(executor)
     except KeyboardInterrupt as interrupt:
