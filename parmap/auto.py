@@ -240,11 +240,15 @@ class Auto:
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
+        from .shared import Spawning
         from .transport import dumps, loads
         from .worker import TRIED_BYTES
 
+        given, got = self._sample or (None, None)
         try:
-            item, value = map(dumps, self._sample or ())
+            with Spawning() as spawning:
+                item = dumps(given, None, spawning.reducers)
+            value = dumps(got)
             if len(value) <= TRIED_BYTES:
                 loads(value)
             self._seen.moved = len(item) + len(value)

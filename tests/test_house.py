@@ -28,7 +28,7 @@ FLOORS = {
     "auto": {"auto"},
     "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
-    "tools": {"tasks", "worker", "transport", "note", "lifeline"},
+    "tools": {"tasks", "worker", "transport", "note", "lifeline", "environment", "shared"},
     "ground": {"events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}

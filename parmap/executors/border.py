@@ -61,7 +61,7 @@ class ByReference:
         return self._context.copy().run(self._run, chunk)
 
     def _run(self, chunk: Chunk) -> Report:
-        nested.set(True)
+        nested.set(nested.get() or 1)
         initializer = self._call.initializer
         if initializer is not None and get_ident() not in self._initialized:
             initializer()
@@ -79,7 +79,7 @@ class ByValue:
         """
         self._packed = Packed(call)
         self._budget = budget
-        self._perform = partial(perform_in_pool, line=line) if line else perform_in_pool
+        self._perform = partial(perform_in_pool, line=line, level=nested.get() + 1)
 
     def outgoing(self, chunk: Chunk) -> tuple[Callable[[bytes], bytes], bytes]:
         try:

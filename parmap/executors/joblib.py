@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ExecutorUnavailable
 from ..lifeline import offer
+from ..machine import interpreter
 from .border import ByReference, ByValue, lost
 from .start import finish_threads, first_at_exit, kill_workers, start_trackers, starting, take
 
@@ -83,6 +84,8 @@ class Joblib:
             self._border = ByReference(call, budget(self.workers))
         else:
             try:
+                if self._loky:
+                    interpreter()
                 self._border = ByValue(call, budget(self.workers), offer() if self._loky else None)
             except BaseException:
                 self._leave()
