@@ -50,7 +50,7 @@ class Place:
             directory = os.getcwd()
         except OSError:  # it was deleted
             directory = ""
-        self.environment = {**(defaults or {}), **os.environ}
+        self.environment = {**(defaults or {}), **_environment()}
         self.tracker = tracker()
         path: list[Any] = sys.path
         state = (
@@ -65,11 +65,28 @@ class Place:
             _authkey(),
             None if self.tracker is None else os.fstat(self.tracker).st_ino,
         )
-        self.state = pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+        global _taken
+        taken = _taken  # other threads may have others
+        if state != taken[0]:
+            _taken = taken = state, pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+        self.state = taken[1]
 
     def at_start(self) -> dict[str, str]:
         """Return the environment to start a worker with: strings have the same hash in all."""
         return {"PYTHONHASHSEED": str(_hash_seed()), **self.environment}
+
+
+_taken: tuple[Any, bytes] = None, b""  # the state taken last, and its pickle
+_decoded: tuple[Any, dict[str, str]] = None, {}  # the environment as bytes, and as text
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, which takes 20 us to decode, for the first time or if it changed."""
+    global _decoded
+    data, decoded = getattr(os.environ, "_data", None), _decoded
+    if data is None or data != decoded[0]:
+        _decoded = decoded = None if data is None else dict(data), dict(os.environ)
+    return decoded[1]
 
 
 def tracker() -> int | None:
@@ -124,16 +141,16 @@ def _filters() -> list[tuple[str, bytes]] | None:
     module = imported("warnings")
     if getattr(module, "filters", None) is None:
         return None
-    filters = list(_its_filters(module))
-    if filters != _pickled[0]:
+    filters, known = list(_its_filters(module)), _pickled
+    if filters != known[0]:
         pickles = []
         for entry in filters:
             try:
                 pickles.append((entry[2].__module__, dumps(entry)))
             except Exception:  # noqa: S112 - odd as it is, it has no meaning but here
                 continue
-        _pickled = filters, pickles
-    return _pickled[1]
+        _pickled = known = filters, pickles
+    return known[1]
 
 
 def _its_filters(warnings: Any) -> list[Any]:
@@ -174,7 +191,7 @@ def enter(state: bytes, tracker: int | None = None) -> None:
         pass  # it was deleted: stay, as the caller does
     sys.path[:] = path
     sys.argv = list(argv)
-    if os.environ != environment:
+    if _environment() != environment:
         zone = os.environ.get("TZ")
         os.environ.clear()
         os.environ.update(environment)

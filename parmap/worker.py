@@ -57,6 +57,7 @@ another's pool.  More cost memory, with less they are sent again."""
 
 SMALL = 2**20  # bytes that a function takes at least, whatever its pickle
 SWELL = 4  # times the size of its pickle that a function takes: a list of floats 3.6
+HANDLE = 2**24  # bytes that a descriptor counts for: a process may have 1,024
 RESTED = 60.0  # seconds without a task after which a worker keeps nothing
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
 
@@ -146,7 +147,8 @@ class Packed:
     def size(self, workers: int) -> int:
         """Return how many bytes this may take in so many *workers*, and in the region."""
         shared = sum(self.region.sizes) if self.region else 0
-        return max(SMALL, workers * SWELL * len(self.call) + shared)
+        handles = len(self._handles.fds) * HANDLE
+        return max(SMALL, workers * SWELL * len(self.call) + shared + handles)
 
     def fds(self, *, known: bool) -> list[int]:
         """Return the descriptors to send after a parcel."""
