@@ -56,7 +56,7 @@ KEPT = 256 * 2**20
 another's pool.  More cost memory, with less they are sent again."""
 
 SMALL = 2**20  # bytes that a function takes at least, whatever its pickle
-SWELL = 4  # times the size of its pickle that a function takes: a list of floats 3.6
+SWELL = 6  # times the size of its pickle that a function takes: a list of floats 5, as measured
 HANDLE = 2**24  # bytes that a descriptor counts for: a process may have 1,024
 RESTED = 60.0  # seconds without a task after which a worker keeps nothing
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task

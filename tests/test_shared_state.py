@@ -222,7 +222,7 @@ def test_no_descriptor_is_left_by_what_is_shared():
     def once(n):
         """Return how many there are, once in the caller and once in the worker."""
         pmap(lambda *_: n, [value], [writer], executor="processes", workers=1)
-        pmap(lambda _: (value, writer, n) and None, [1], executor="processes", workers=1)
+        pmap(lambda _: len((value, writer, n)), [1], executor="processes", workers=1)
         (there,) = pmap(descriptors, [1], executor="processes", workers=1)
         return descriptors(1), there
 

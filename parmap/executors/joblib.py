@@ -48,8 +48,11 @@ def parallel(workers: int | None) -> Any:
         raise ExecutorUnavailable(
             "executor='joblib' needs the package joblib: python -m pip install joblib"
         ) from error
+    backend, jobs = joblib.parallel.get_active_backend()
+    if type(backend).__name__ == "LokyBackend":
+        interpreter()
     if workers is None:
-        _, workers = joblib.parallel.get_active_backend()
+        workers = jobs
     return joblib.Parallel(n_jobs=-1 if workers is None else workers)
 
 
@@ -84,8 +87,6 @@ class Joblib:
             self._border = ByReference(call, budget(self.workers))
         else:
             try:
-                if self._loky:
-                    interpreter()
                 self._border = ByValue(call, budget(self.workers), offer() if self._loky else None)
             except BaseException:
                 self._leave()
