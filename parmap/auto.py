@@ -296,6 +296,7 @@ class Auto:
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
+        from .shared import Spawning
         from .transport import dumps, loads, refusal
         from .worker import TRIED_BYTES
 
@@ -304,8 +305,9 @@ class Auto:
         names = "args[0]" if self._call.shape == "item" else "args", "result"
         for name, part in zip(names, self._sample, strict=True):
             try:
-                data = dumps(part)
-                if len(data) <= TRIED_BYTES:
+                with Spawning() as spawning:  # locks and their like travel out, not back
+                    data = dumps(part, None, spawning.reducers if name != "result" else None)
+                if name == "result" and len(data) <= TRIED_BYTES:
                     loads(data)
                 moved += len(data)
             except Exception as error:

@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import cache
 from math import ceil
 
+from .errors import ExecutorUnavailable
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -36,7 +38,45 @@ def usable_cpus(root: str = "/") -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         count = os.cpu_count() or 1
-    return max(1, min([count, *map(ceil, _quotas(root))]))
+    return max(1, min([count, *map(ceil, _quotas(root)), *_granted]))
+
+
+_granted: list[int] = []  # in a worker: its share of the CPUs
+
+
+def grant(cpus: int) -> None:
+    """Let this process, which is a worker, use no more than *cpus* CPUs."""
+    _granted[:] = [cpus]
+
+
+def interpreter() -> str:
+    """Return the program to start workers with: a Python.
+
+    Raises ExecutorUnavailable if there is none: a frozen program would start itself again, and a
+    program that embeds Python may do anything.
+    """
+    spawn = imported("multiprocessing.spawn")
+    chosen = getattr(spawn, "get_executable", lambda: None)()
+    chosen = os.fsdecode(chosen) if chosen else ""
+    ours = sys.executable or ""
+    if chosen and chosen != ours:
+        return chosen
+    if getattr(sys, "frozen", False):
+        why = "this program is frozen: sys.executable is the program itself"
+    elif not _is_python(ours):
+        why = f"sys.executable, {ours!r}, is no Python interpreter"
+    else:
+        return ours
+    raise ExecutorUnavailable(
+        f"no worker process can be started: {why}; executor='threads' and executor='serial' need "
+        "none, and multiprocessing.set_executable() names an interpreter to start"
+    )
+
+
+@cache
+def _is_python(path: str) -> bool:
+    name = os.path.basename(path).lower()  # python3.11, pypy, hython: not blender, uwsgi
+    return ("py" in name or "ython" in name) and os.path.isfile(path) and os.access(path, os.X_OK)
 
 
 def gil_is_on() -> bool:

@@ -12,9 +12,9 @@ from .auto import Auto
 from .chunking import ALONE, budget
 from .errors import ExecutorUnavailable
 from .executors.serial import Serial
-from .machine import imported, usable_cpus
+from .machine import imported, interpreter, usable_cpus
 from .options import OWN_WORKERS
-from .tasks import nested
+from .tasks import loading, nested
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     fit it, PicklingError if the function cannot be sent to it.
     """
     name, workers = options["executor"], options["workers"]
+    if loading.get():  # workers of a worker that is not there yet would load the same, without end
+        return Serial(call, ALONE)
     own = [option for option in OWN_WORKERS if options[option] is not None]
     if nested.get() and not asked:
         if own:  # one task at a time, as in the worker itself, but in a worker that can be killed
@@ -46,6 +48,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
     if name in ("multiprocessing", "futures", "joblib"):
         from .executors.start import starting
 
+        _check_depth(name)
         with starting(name):
             return _pool(call, name, workers)
     workers = count(workers, usable_cpus())
@@ -53,7 +56,7 @@ def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) 
         return _lanes(call, workers, source, options)
 
     def make(where: Where, waits: bool) -> Executor:
-        if where == "processes":
+        if where == "processes" and _can_start():
             return _processes(call, workers, source, options)
         return _threads(call, options["workers"] if waits else workers)
 
@@ -77,6 +80,7 @@ def _pool(call: Call, name: str, workers: int | None) -> Executor:
         from .executors.joblib import Joblib, parallel
 
         return Joblib(call, budget, parallel(workers), borrowed=False)
+    interpreter()
     workers = count(workers, usable_cpus())
     if name == "multiprocessing":
         from .executors.pool import Pool
@@ -100,11 +104,36 @@ def count(workers: int | None, default: int) -> int:
     return int(workers) if workers > 0 else max(1, usable_cpus() + 1 + int(workers))
 
 
+DEEPEST = 3
+"""Levels of workers in workers.  More would allow deeper programs; but what starts workers in its
+tasks without meaning to, or without end, has started a product of processes by then."""
+
+
+def _check_depth(name: str) -> None:
+    """Raise ExecutorUnavailable if workers of workers would be nested too deep."""
+    if nested.get() >= DEEPEST:
+        raise ExecutorUnavailable(
+            f"executor={name!r}: workers are nested at most {DEEPEST} deep, and this call is made "
+            "in a task of the last; without executor= and timeout= it runs serially there"
+        )
+
+
+def _can_start() -> bool:
+    """Tell whether there is a Python to start workers with."""
+    try:
+        interpreter()
+    except ExecutorUnavailable:
+        return False
+    return True
+
+
 def _lanes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
             "executor='processes' needs a POSIX system; executor='futures' runs on Windows too"
         )
+    interpreter()
+    _check_depth("processes")
     from .executors.lanes import Lanes
 
     known, timeout = source.remaining, options["timeout"]
@@ -130,6 +159,8 @@ def _processes_or_threads(
 ) -> Executor:
     from pickle import PicklingError
 
+    if not _can_start():
+        return _threads(call, options["workers"])
     try:
         return _processes(call, workers, source, options)
     except PicklingError:

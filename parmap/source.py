@@ -178,7 +178,7 @@ class Source:
             self._original = iterables[0]
             iterables = [list(iterables[0])]
         self.total: int | None
-        self._wholes = iterables
+        self._wholes: Any = iterables
         self.indexed = all(map(_is_indexed, iterables))
         if self.indexed:
             self.total = _length(self._wholes)  # type: ignore[arg-type]

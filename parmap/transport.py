@@ -6,6 +6,7 @@ sending whole messages over a file descriptor.  Refuses to know what the message
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import mmap
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from socket import socket
     from typing import Any
+
+    Reducers = dict[type, Callable[[Any], Any]]
 
 PROTOCOL = 5  # the first with out-of-band buffers (PEP 574); every Python we run on has it
 
@@ -38,18 +41,28 @@ NO_SIGPIPE = 0x1022 if sys.platform == "darwin" else 0  # SO_NOSIGPIPE: macOS ha
 loads = pickle.loads
 
 
-def dumps(obj: object, apart: list[memoryview] | None = None) -> bytes:
+def dumps(
+    obj: object, apart: list[memoryview] | None = None, reducers: Reducers | None = None
+) -> bytes:
     """Return *obj* as a pickle that a fresh interpreter can load.
 
     The C pickler is many times faster, but refuses lambdas and local classes, and refers by name
     to what `__main__` defines, which no worker has: both go to cloudpickle.
 
     Large buffers, those of arrays say, are put into *apart*, if it is given, and not copied.
+    Objects of the types in *reducers* are reduced by the functions there.
     """
     keep = None if apart is None else functools.partial(_keep, apart)
     if not _by_value():
         try:
-            data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+            if reducers is None:
+                data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+            else:
+                buffer = io.BytesIO()
+                pickler = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
+                pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
+                pickler.dump(obj)
+                data = buffer.getvalue()
         except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
             pass
         else:
@@ -58,7 +71,9 @@ def dumps(obj: object, apart: list[memoryview] | None = None) -> bytes:
         if apart is not None:
             apart.clear()
     buffer = io.BytesIO()
-    _cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep).dump(obj)
+    pickler = _cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
+    pickler.reducers = reducers or {}  # type: ignore[attr-defined]
+    pickler.dump(obj)
     return buffer.getvalue()
 
 
@@ -92,7 +107,11 @@ def _cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        reducers: Reducers
+
         def reducer_override(self, obj: Any) -> Any:
+            if (reduce := self.reducers.get(type(obj))) is not None:
+                return reduce(obj)
             if type(obj) is _LRU_CACHE and not _importable(obj):
                 maxsize, typed = obj.cache_parameters().values()
                 # The function comes as state: by then the cache is known to the pickler, so that
@@ -135,37 +154,37 @@ def _fill_cache(cached: Any, function: Callable[..., Any]) -> None:
     functools.update_wrapper(cached, function)
 
 
-def refusal(obj: object, name: str, error: BaseException) -> str:
+def refusal(obj: object, name: str, error: BaseException, reducers: Reducers | None = None) -> str:
     """Say which part of *obj*, called *name*, caused *error* when it was pickled."""
     trail = [(name, obj)]
     with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
-        trail.extend(_culprits(obj, name))
+        trail.extend(_culprits(obj, name, reducers))
     path, part = trail[-1]
     return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}"
 
 
-def _culprits(obj: object, path: str) -> Iterator[tuple[str, object]]:
+def _culprits(obj: object, path: str, reducers: Reducers | None) -> Iterator[tuple[str, object]]:
     """Follow the parts of *obj* that cannot be pickled down to one whose parts all can."""
     seen = set()
     for _ in range(DEEPEST):
         yield path, obj
         seen.add(id(obj))
         for label, part in _parts(obj):
-            if id(part) not in seen and not pickles(part):
+            if id(part) not in seen and not pickles(part, reducers):
                 path, obj = path + label, part
                 break
         else:
             return
 
 
-def pickles(part: object) -> bool:
+def pickles(part: object, reducers: Reducers | None = None) -> bool:
     """Tell whether *part* can be pickled.
 
     Not whether it can be unpickled: a copy of a connection, for one, would close the descriptor of
     the original when it is thrown away.
     """
     try:
-        dumps(part)
+        dumps(part, None, reducers)
     except Exception:
         return False
     return True

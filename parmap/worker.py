@@ -16,19 +16,22 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import select
 import signal
 import sys
 from _thread import RLock
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from time import perf_counter
 from weakref import WeakValueDictionary
 
+from .environment import enter, set_filters
 from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
 from .lifeline import hold
 from .note import LEAVING, LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
-from .tasks import catch, nested, run_chunk
+from .shared import Spawning, cure, handed
+from .tasks import catch, loading, nested, run_chunk
 from .transport import Channel, Region, dumps, loads, open_region, pickles, refusal
 
 TYPE_CHECKING = False
@@ -38,41 +41,67 @@ if TYPE_CHECKING:
 
     from .note import Note
     from .outcome import Caught
-
-    Place = tuple[str, list[str], dict[str, str]]
+    from .transport import Reducers
 
 READY = b"ready"  # a worker's first message
+DIGEST = 16  # bytes
 STALE = b"stale"  # its answer to a call that comes after modules it has imported were edited
 STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
-CACHED_CALLS = 8  # functions a worker keeps loaded: more cost memory, fewer are sent again
+FORGET = b"forget"  # before digests, in a message that needs no answer: these calls are over
+LACKING = b"lacking"  # its answer to a call that it has not, or not any more: send it again
+UNFIT = b"unfit"  # before the reason why it cannot have what belongs to a parcel: take another
+
+KEPT = 256 * 2**20
+"""Bytes of functions that are kept when no call uses them: in all workers together, or in each of
+another's pool.  More cost memory, with less they are sent again."""
+
+SMALL = 2**20  # bytes that a function takes at least, whatever its pickle
+SWELL = 6  # times the size of its pickle that a function takes: a list of floats 5, as measured
+HANDLE = 2**24  # bytes that a descriptor counts for: a process may have 1,024
+RESTED = 60.0  # seconds without a task after which a worker keeps nothing
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
 
 
-class Recent:
-    """The calls used last, by digest: kept alike by a worker and by whoever feeds it."""
+class Loaded:
+    """The calls that a process has loaded, by digest, the one used last at the end."""
 
     def __init__(self) -> None:
-        self._calls: dict[bytes, Any] = {}
+        self._calls: dict[bytes, tuple[Any, int]] = {}
 
     def __contains__(self, digest: object) -> bool:
         return digest in self._calls
 
-    def get(self, digest: bytes) -> Any:
-        """Return what is kept for *digest*, which is the most recent one from now on."""
-        call = self._calls[digest] = self._calls.pop(digest)
-        return call
+    def __bool__(self) -> bool:
+        return bool(self._calls)
 
-    def put(self, digest: bytes, call: Any) -> None:
-        """Keep *call*, instead of the one not used for longest if there are too many."""
-        self._calls[digest] = call
-        if len(self._calls) > CACHED_CALLS:
-            del self._calls[next(iter(self._calls))]
+    def get(self, digest: bytes) -> Any:
+        """Return what is kept for *digest*, which is the one used last from now on."""
+        entry = self._calls[digest] = self._calls.pop(digest)
+        return entry[0]
+
+    def put(self, digest: bytes, call: Any, size: int) -> None:
+        """Keep *call*, which takes so many bytes."""
+        self._calls[digest] = call, size
+
+    def drop(self, *digests: bytes) -> None:
+        """Let go of the calls with these digests; of all, without."""
+        gone = [self._calls.pop(digest, (None, 0))[1] for digest in digests or [*self._calls]]
+        if sum(gone) >= SMALL:
+            import gc
+
+            gc.collect()  # functions and their globals hold each other
+
+    def trim(self) -> None:
+        """Let go of the calls not used for longest, but not of the last, if they take too much."""
+        while len(self._calls) > 1 and sum(size for _, size in self._calls.values()) > KEPT:
+            self.drop(next(iter(self._calls)))
 
 
 class Packed:
     """A call as bytes, made once and sent to each worker at most once.
 
-    If it may be *shared*, its large buffers lie in a `region` that all workers map.
+    If it may be *shared*, its large buffers lie in a `region` that all workers map, and there may
+    be shared objects of multiprocessing in it, the descriptors of which are in `handles`.
 
     Raises PicklingError, naming the part, if the function or the initializer cannot be pickled.
     """
@@ -82,18 +111,25 @@ class Packed:
         measured = "cloudpickle" in sys.modules  # else its import would count
         began = perf_counter()
         buffers: list[memoryview] = []
-        try:
-            # In one pickle, so that functions of `__main__` share their globals: what the
-            # initializer sets there, the function finds.
-            self.call = dumps(call, buffers if shared else None)
-            self.region = self._share(call, buffers) if buffers else None
-        except Exception as error:
-            name = "initializer" if call.initializer and pickles(call.fn) else "fn"
-            raise pickle.PicklingError(refusal(getattr(call, name), name, error)) from error
+        self._handles = Spawning()
+        with self._handles if shared else nullcontext():
+            reducers = self._handles.reducers
+            try:
+                # In one pickle, so that functions of `__main__` share their globals: what the
+                # initializer sets there, the function finds.
+                self.call = dumps(call, buffers if shared else None, reducers)
+                self.region = self._share(call, buffers) if buffers else None
+                initializer = call.initializer and dumps(call.initializer, None, reducers)
+            except Exception as error:
+                only = call.initializer and pickles(call.fn, reducers)
+                name = "initializer" if only else "fn"
+                text = refusal(getattr(call, name), name, cure(error), reducers)
+                raise pickle.PicklingError(text) from error
         self.seconds = perf_counter() - began if measured else 0.0
-        self.digest = _digest(self.call + (self.region.name if self.region else b""))
-        initializer = call.initializer
-        self.initializer = None if initializer is None else _digest(dumps(initializer))
+        self.digest = _digest(
+            self.call + (self.region.name if self.region else b"") + self._handles.identity()
+        )
+        self.initializer = _digest(initializer) if initializer else None
 
     def _share(self, call: Call, buffers: list[memoryview]) -> Region | None:
         """Find *buffers* in the region of an earlier call, or put them into a new one."""
@@ -104,9 +140,21 @@ class Packed:
         try:
             region = _regions[skeleton] = Region(buffers)
         except (AttributeError, OSError):
-            self.call = dumps(call)
+            self.call = dumps(call, None, self._handles.reducers)
             return None
         return region
+
+    def size(self, workers: int) -> int:
+        """Return how many bytes this may take in so many *workers*, and in the region."""
+        shared = sum(self.region.sizes) if self.region else 0
+        handles = len(self._handles.fds) * HANDLE
+        return max(SMALL, workers * SWELL * len(self.call) + shared + handles)
+
+    def fds(self, *, known: bool) -> list[int]:
+        """Return the descriptors to send after a parcel."""
+        if known:
+            return []
+        return [*([self.region.fd] if self.region else ()), *self._handles.fds]
 
     def parcel(
         self,
@@ -115,21 +163,24 @@ class Packed:
         timeout: float | None = None,
         *,
         known: bool = False,
-        place: Place | None = None,
+        place: tuple[bytes, bool] | None = None,
+        handles: Spawning | None = None,
     ) -> bytes:
         """Return a message with which `perform` runs *chunk* for *budget* seconds.
 
-        The function is left out if it is *known* to the worker.  Raises PicklingError, naming the
-        part, if the items cannot be pickled.
+        The function is left out if it is *known* to the worker.  *place* is what it is to enter,
+        and whether a descriptor comes with that.  Descriptors that come with the items are put into
+        *handles*.  Raises PicklingError, naming the part, if the items cannot be pickled.
         """
-        items = self._pickle_items(chunk)
+        items = self._pickle_items(chunk, handles.reducers if handles else None)
         sizes = self.region.sizes if self.region and not known else []
-        shared = self.digest, None if known else self.call, self.initializer, sizes
-        return pickle.dumps((shared, (chunk.start, items, budget, timeout), place))
+        numbers = len(self._handles.fds) if not known else 0, len(handles.fds) if handles else 0
+        function = self.digest, None if known else self.call, self.initializer, sizes
+        return pickle.dumps((function, (chunk.start, items, budget, timeout), place, numbers))
 
-    def _pickle_items(self, chunk: Chunk) -> bytes:
+    def _pickle_items(self, chunk: Chunk, reducers: Reducers | None) -> bytes:
         try:
-            return dumps(chunk.items)
+            return dumps(chunk.items, None, reducers)
         except Exception as error:
             if len(chunk) > 1:  # the scheduler will come again with less
                 raise pickle.PicklingError(str(error)) from error
@@ -138,27 +189,20 @@ class Packed:
                 parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
             else:
                 parts = {"args": item if self.shape == "args" else (item,)}
-            name = next((name for name, part in parts.items() if not pickles(part)), "args")
-            raise pickle.PicklingError(refusal(parts[name], name, error)) from error
+            bad = (name for name, part in parts.items() if not pickles(part, reducers))
+            name = next(bad, "args")
+            text = refusal(parts[name], name, cure(error), reducers)
+            raise pickle.PicklingError(text) from error
 
 
 # By the pickle without them, the buffers that some worker still keeps.
 _regions: WeakValueDictionary[bytes, Region] = WeakValueDictionary()
 
 
-def here() -> Place:
-    """Return what tasks may depend on besides their arguments: directory, path, environment."""
-    try:
-        directory = os.getcwd()
-    except OSError:  # it was deleted
-        directory = ""
-    return directory, [entry or directory for entry in sys.path], dict(os.environ)
-
-
 def _digest(data: bytes) -> bytes:
     from hashlib import blake2b
 
-    return blake2b(data, digest_size=16).digest()
+    return blake2b(data, digest_size=DIGEST).digest()
 
 
 def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
@@ -187,7 +231,7 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
 
 # What this process has loaded, be it a lane or the worker of another pool, and by which
 # initializers it was prepared: by their digests, with the globals that each has set.
-_calls = Recent()
+_calls = Loaded()
 _loading = RLock()  # those of other pools may have several threads
 _initialized: dict[bytes, dict[str, Any]] = {}
 _granted: list[tuple[int, int]] | None = None  # the limits of this process, once initialized
@@ -198,40 +242,54 @@ def perform(
 ) -> bytes:
     """Run the chunk in *parcel*; return the answer for `unpack`.
 
-    Raises nothing but what *receive_fd* does, which is asked for a region if there is one.
+    *receive_fd* is asked for the descriptors that come with it, if there are any.
     """
     note[RUNNING] = LOADING
-    (digest, packed, initializer, sizes), (start, items, budget, timeout), place = loads(parcel)
-    buffers = open_region(receive_fd(), sizes) if sizes and receive_fd else []
+    function, (start, items, budget, timeout), place, numbers = loads(parcel)
+    digest, packed, initializer, sizes = function
+    tracker, buffers, handles = None, [], []
+    if receive_fd:
+        try:
+            if place and place[1]:
+                tracker = receive_fd()
+            buffers = open_region(receive_fd(), sizes) if sizes else []
+            handles = [receive_fd() for _ in range(sum(numbers))]
+        except OSError as error:  # no descriptor or no memory is left; and the channel is at odds
+            return UNFIT + f": {type(error).__name__}: {error}".encode()
     if place is not None and _edited():
         return STALE
     where = "the change of directory"
+    is_loading = loading.set(True)
     try:
         if place is not None:
-            _move(place)
+            enter(place[0], tracker)
         where = "the loading of the function"
         with _loading:
-            if packed is not None:
-                _calls.put(digest, (packed, buffers))
-            call = _calls.get(digest)
-            loaded = isinstance(call, tuple)
-            if loaded:
-                packed, buffers = call
-                call = loads(packed, buffers=buffers)
-                _calls.put(digest, call)
+            if packed is None and digest not in _calls:
+                return LACKING
+            if packed is None or digest in _calls:  # the latter: of a pool, which sends it always
+                call, fresh = _calls.get(digest), False
+            else:
+                with handed(handles[: numbers[0]]):
+                    call, fresh = loads(packed, buffers=buffers), True
+                _calls.put(digest, call, SWELL * len(packed) + sum(sizes))
+                set_filters()  # it may have imported categories of warnings
             where = "the initializer"
             if initializer is not None:
-                _initialize(call, initializer, loaded)
+                _initialize(call, initializer, fresh)
+        note[SINCE] = perf_counter()
+        note[RUNNING] = MOVING
+        where = ""
+        with handed(handles[numbers[0] :]):
+            chunk = Chunk(start, loads(items))
     except BaseException as error:
+        if not where:
+            text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
+            return dumps(("unloadable", text))
         caught = catch(error, "error", 0.0)
         return dumps(("refused", _portable(caught).exception, where, caught.traceback))
-    note[SINCE] = perf_counter()
-    note[RUNNING] = MOVING
-    try:
-        chunk = Chunk(start, loads(items))
-    except BaseException as error:
-        text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
-        return dumps(("unloadable", text))
+    finally:
+        loading.reset(is_loading)
     global _granted
     _granted = _granted or _limits()
     report = run_chunk(call, chunk, budget, note, timeout)
@@ -260,18 +318,26 @@ def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
 
 
 def perform_in_pool(
-    parcel: bytes, line: tuple[int, int] | None = None, path: list[str] | None = None
+    parcel: bytes,
+    line: tuple[int, int] | None = None,
+    path: list[str] | None = None,
+    level: int = 1,
 ) -> bytes:
-    """Do the same as `perform`, for an executor that is not ours and may run us anywhere."""
+    """Do the same as `perform`, for an executor that is not ours and may run us anywhere.
+
+    *level* is how deep that is among workers.
+    """
     if line is not None:
         hold(*line)
     if path is not None:
         sys.path[:] = path
-    token = nested.set(True)
+    token = nested.set(level)
     worker = os.getpid()
     try:
         return perform(parcel, new_note())
     finally:
+        with _loading:
+            _calls.trim()
         nested.reset(token)
         if os.getpid() != worker:  # a child that a task has forked is no worker
             os._exit(1)
@@ -304,18 +370,6 @@ def _portable(caught: Caught) -> Caught:
     return replace(caught, exception=portable(caught.exception, dumps, loads))
 
 
-def _move(place: Place) -> None:
-    directory, path, environment = place
-    try:
-        os.chdir(directory)
-    except OSError:
-        pass  # it was deleted: stay, as the caller does
-    sys.path[:] = path
-    if os.environ != environment:
-        os.environ.clear()
-        os.environ.update(environment)
-
-
 def main(channel: int, page: int, line: int) -> None:
     """Be a worker: answer the messages of *channel* until it ends.
 
@@ -326,7 +380,7 @@ def main(channel: int, page: int, line: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)  # what was printed survives a crash
-    nested.set(True)
+    nested.set(1)
     for fd in (channel, page, line):
         os.set_inheritable(fd, False)
     note = Page(page).note
@@ -338,7 +392,7 @@ def main(channel: int, page: int, line: int) -> None:
     try:
         pipe.send(READY)
         while note[RUNNING] != LEAVING:
-            parcel = pipe.receive()
+            parcel = _next(pipe)
             try:
                 answer = perform(parcel, note, pipe.receive_fd)
             except Exception as error:  # no memory, say, to pickle the results
@@ -347,6 +401,7 @@ def main(channel: int, page: int, line: int) -> None:
             _flush()
             _watch_modules()  # before the answer: whoever has that may edit them
             pipe.send(answer)
+            del parcel, answer  # not to be held while we wait
     except (EOFError, OSError, MemoryError):
         pass  # the parent closed the channel, or is dead, or a task closed it; or it takes too much
     finally:
@@ -356,6 +411,21 @@ def main(channel: int, page: int, line: int) -> None:
         # the alarm ends us.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(2)
+
+
+def _next(pipe: Channel) -> bytearray:
+    """Return the next parcel; forget meanwhile what is not needed."""
+    while True:
+        if _calls:
+            watch = select.poll()
+            watch.register(pipe.fd, select.POLLIN)
+            if not watch.poll(1000 * RESTED):
+                _calls.drop()
+        parcel = pipe.receive()
+        if not parcel.startswith(FORGET):
+            return parcel
+        digests = bytes(parcel[len(FORGET) :])
+        _calls.drop(*(digests[n : n + DIGEST] for n in range(0, len(digests), DIGEST)))
 
 
 def _part(pipe: Channel, note: Any) -> None:

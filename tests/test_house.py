@@ -28,7 +28,10 @@ FLOORS = {
     "auto": {"auto"},
     "rooms": {"options", "chunking", "policy", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
-    "tools": {"tasks", "source", "worker", "transport", "note", "lifeline"},
+    "tools": {
+        *("tasks", "source", "worker", "transport", "note", "lifeline"),
+        *("environment", "shared"),
+    },
     "ground": {"events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}

@@ -61,7 +61,7 @@ class ByReference:
         return self._context.copy().run(self._run, chunk)
 
     def _run(self, chunk: Chunk) -> Report:
-        nested.set(True)
+        nested.set(nested.get() or 1)
         initializer = self._call.initializer
         if initializer is not None and get_ident() not in self._initialized:
             initializer()
@@ -86,9 +86,8 @@ class ByValue:
         """
         self._packed = Packed(call)
         self._budget = budget
-        self._perform: Callable[[bytes], bytes] = perform_in_pool
-        if line or path:
-            self._perform = partial(perform_in_pool, line=line, path=path)
+        level = nested.get() + 1
+        self._perform = partial(perform_in_pool, line=line, path=path, level=level)
 
     def outgoing(self, chunk: Chunk) -> tuple[Callable[[bytes], bytes], bytes]:
         try:

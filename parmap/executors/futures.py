@@ -35,6 +35,7 @@ from .start import (
     kill_workers,
     prepare,
     starting,
+    surroundings,
     take,
     workers_of,
 )
@@ -205,7 +206,7 @@ def _process_pool(workers: int) -> Executor:
         workers,
         mp_context=fresh_interpreters("futures"),
         initializer=prepare,
-        initargs=offer(),
+        initargs=(*offer(), surroundings(workers)),
     )
     # All start at the first submit, as if by fork.  One that started while another died would trip
     # up the executor's thread: up to Python 3.11 that reads the table of processes without a lock.

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 
 from ..errors import ExecutorUnavailable
 from ..lifeline import offer
-from ..machine import imported
+from ..machine import imported, interpreter
 from .border import ByReference, ByValue, lost
 from .start import (
     at_the_end,
@@ -126,8 +126,11 @@ def parallel(workers: int | None) -> Any:
         raise ExecutorUnavailable(
             "executor='joblib' needs the package joblib: python -m pip install joblib"
         ) from error
+    backend, jobs = joblib.parallel.get_active_backend()
+    if type(backend).__name__ == "LokyBackend":
+        interpreter()
     if workers is None:
-        _, workers = joblib.parallel.get_active_backend()
+        workers = jobs
     return joblib.Parallel(n_jobs=-1 if workers is None else workers)
 
 

@@ -30,25 +30,26 @@ import pickle
 import select
 import socket
 import subprocess
-import sys
 from contextlib import suppress
 from math import inf
 from signal import SIGKILL, Signals
 from time import monotonic, perf_counter, sleep
 
+from ..environment import Place
 from ..errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from ..events import Loss, Report, Unsendable
 from ..lifeline import offer
-from ..machine import above_streams, usable_cpus
+from ..machine import above_streams, interpreter, usable_cpus
 from ..note import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP, Page, asking, shared_file
+from ..shared import Spawning
 from ..transport import STALLED, Watched
-from ..worker import READY, STALE, Packed, Recent, here, unpack
+from ..worker import FORGET, KEPT, LACKING, READY, RESTED, STALE, UNFIT, Packed, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..events import Call, Chunk
     from ..outcome import Kind
-    from ..worker import Place
+    from ..transport import Region
 
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 PATIENCE = 1.0  # seconds a worker has to end by itself; then it is killed
@@ -86,7 +87,8 @@ class Lane:
 
     def __init__(self, place: Place) -> None:
         """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
-        self.known = Recent()
+        self.known: set[bytes] = set()  # the digests of the calls that it has
+        self.state = b""  # what it entered last
         self.chunk: Chunk | None = None
         self.served = 0  # tasks, so far
         self.user: Lanes | None = None  # whom it told where it is
@@ -101,16 +103,17 @@ class Lane:
             root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
             self.process = subprocess.Popen(
                 [
-                    sys.executable,
+                    interpreter(),
                     *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
                     *("-P", "-c", _BOOT.format(", ".join(map(str, numbers)), root=root)),
                 ],
                 pass_fds=numbers,
-                process_group=0,  # see `kill`
+                # A group, see `kill`; and no terminal: a task that asked there would be stopped.
+                start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=_stream(1),
                 stderr=_stream(2),
-                env=place[2],
+                env=place.at_start(),
             )
             self.page = Page(page.fileno())
             self.note = self.page.note
@@ -187,9 +190,8 @@ def _stream(fd: int) -> int | None:
 
 def _place(workers: int) -> Place:
     """Return where tasks should find themselves: here, with few enough threads in each worker."""
-    directory, path, environment = here()
-    threads = str(max(1, usable_cpus() // workers))
-    return directory, path, dict.fromkeys(THREAD_LIMITS, threads) | environment
+    share = max(1, usable_cpus() // workers)
+    return Place(share, dict.fromkeys(THREAD_LIMITS, str(share)))
 
 
 def _poll(fds: list[int], seconds: float) -> list[int]:
@@ -251,9 +253,50 @@ def _living() -> Lane | None:
 
 def _give_back(lane: Lane) -> None:
     lane.chunk = lane.user = None
+    tidy = _tidy(lane)
     lane.channel.patience = STALLED
     _lent.discard(lane)
-    _idle.append(lane)
+    if tidy:
+        _idle.append(lane)
+    else:  # it died meanwhile
+        lane.kill()
+        lane.end(PATIENCE)
+
+
+# The functions that workers keep between calls, by digest, the one used last at the end: how many
+# bytes they take, the region if there is one, and when they were used.
+_kept: dict[bytes, tuple[int, Region | None, float]] = {}
+
+
+def _keep(packed: Packed, workers: int) -> None:
+    """Keep the function of a call that ends; give up what is too old, or too much with it."""
+    size, now = packed.size(workers), monotonic()
+    _kept.pop(packed.digest, None)
+    if size <= KEPT:  # else it is given up itself
+        _kept[packed.digest] = size, packed.region, now
+    every = list(_kept.items())
+    total = sum(size for _, (size, _, _) in every)
+    gone = False
+    for digest, (size, _, used) in every:
+        if total <= KEPT and used > now - RESTED:
+            break
+        total -= size
+        gone = _kept.pop(digest, None) is not None
+    for lane in list(_idle) if gone else ():
+        with suppress(ValueError):  # lent meanwhile: it is told later
+            _idle.remove(lane)
+            _give_back(lane)
+
+
+def _tidy(lane: Lane) -> bool:
+    """Have a worker that waits forget what is not kept; tell whether it lives."""
+    if gone := lane.known - _kept.keys():
+        lane.known -= gone
+        try:
+            lane.channel.send(FORGET + b"".join(gone))
+        except OSError:
+            return False
+    return True
 
 
 def warm(workers: int) -> None:
@@ -285,6 +328,7 @@ def idle() -> int:
 def shutdown() -> None:
     """End the workers that wait for a call; those of a call under way end with `Lanes.close`."""
     ending = _take(len(_idle))
+    _kept.clear()
     for lane in ending:
         lane.channel.close()  # all of them first: they end side by side
     for lane in ending:
@@ -297,6 +341,7 @@ def _forget() -> None:
         lane.forget()
     _idle.clear()
     _lent.clear()
+    _kept.clear()
 
 
 class Lanes:
@@ -353,13 +398,18 @@ class Lanes:
         if lane is None:
             self._return(chunk, "there is no worker for it")
             return
-        place = None if lane.user is self else self._place
-        digest, region = self._packed.digest, self._packed.region
+        digest = self._packed.digest
         known = digest in lane.known
+        place, fds = self._news_of_place(lane)
+        handles = Spawning()
         try:
-            parcel = self._packed.parcel(
-                chunk, self._budget, self._timeout, known=known, place=place
-            )
+            with handles:
+                parcel = self._packed.parcel(
+                    *(chunk, self._budget, self._timeout),
+                    known=known,
+                    place=place,
+                    handles=handles,
+                )
         except pickle.PicklingError as error:
             self._free.append(lane)
             raise Unsendable(str(error)) from error
@@ -368,16 +418,23 @@ class Lanes:
         lane.note[RUNNING] = IDLE
         try:
             lane.channel.send(parcel)
-            if region is not None and not known:
-                lane.channel.send_fd(region.fd)
+            for fd in (*fds, *self._packed.fds(known=known), *handles.fds):
+                lane.channel.send_fd(fd)
         except OSError:  # it is dead, or stuck
             self._mourn(lane, "crash")
             return
         lane.user = self
-        if known:
-            lane.known.get(digest)  # as the worker does
-        else:
-            lane.known.put(digest, region or True)
+        lane.state = self._place.state
+        lane.known.add(digest)
+
+    def _news_of_place(self, lane: Lane) -> tuple[tuple[bytes, bool] | None, list[int]]:
+        """Return what a worker is to enter before its next chunk, and the descriptors for it."""
+        if lane.user is self:
+            return None, []
+        if lane.state == self._place.state:
+            return (b"", False), []  # but what other tasks have changed
+        tracker = self._place.tracker
+        return (self._place.state, tracker is not None), [] if tracker is None else [tracker]
 
     def wait(self, seconds: float | None) -> list[Report]:
         end = inf if seconds is None else monotonic() + seconds
@@ -401,6 +458,9 @@ class Lanes:
             lane.note[STOP] = 1 if lane.chunk else 0
         end = monotonic() + GRACE
         try:
+            if (packed := self.__dict__.pop("_packed", None)) is not None:
+                _keep(packed, self.workers)
+                del packed
             for lane in list(lanes):
                 with suppress(EOFError):
                     while lane.chunk and lane.channel.whole and lane.readable(end - monotonic()):
@@ -484,6 +544,18 @@ class Lanes:
         elif message == STALE and chunk:
             self._bury(lane)
             self._return(chunk, "modules that the worker had imported were edited")
+        elif message == LACKING and chunk:
+            lane.known.discard(self._packed.digest)
+            lane.chunk = None
+            self._free.append(lane)
+            self._return(chunk, "the worker has not kept the function")
+        elif message.startswith(UNFIT) and chunk:
+            self._bury(lane)
+            self._abortive += 1
+            why = message[len(UNFIT) :].decode()
+            if self._abortive == ABORTIVE:
+                raise ExecutorUnavailable(f"no worker process can map the function's memory{why}")
+            self._return(chunk, "the worker cannot have what belongs to the chunk" + why)
         elif chunk:
             lane.chunk = None
             self._abortive = 0

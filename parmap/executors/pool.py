@@ -29,6 +29,7 @@ from .start import (
     kill,
     prepare,
     starting,
+    surroundings,
 )
 
 TYPE_CHECKING = False
@@ -140,7 +141,8 @@ class Pool:
         if self._owned is None:
             context = fresh_interpreters("multiprocessing")
             with starting("multiprocessing"):
-                self._owned = context.Pool(self.workers, initializer=prepare, initargs=offer())
+                arguments = (*offer(), surroundings(self.workers))
+                self._owned = context.Pool(self.workers, initializer=prepare, initargs=arguments)
             first_at_exit(finish_threads)
             _watchable(self._owned)
         return self._owned

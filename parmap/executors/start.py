@@ -14,8 +14,10 @@ from threading import Thread, current_thread, get_ident, main_thread
 from time import monotonic, sleep
 from weakref import WeakSet
 
+from ..environment import Place, enter
 from ..errors import ExecutorUnavailable
 from ..lifeline import hold
+from ..machine import usable_cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,14 +69,20 @@ def start_trackers(lokys: Any) -> None:
     lokys.ensure_running()
 
 
-def prepare(parent: int, line: int) -> None:
-    """Leave Ctrl-C to the parent, and end with it: the initializer of every worker."""
+def prepare(parent: int, line: int, state: bytes) -> None:
+    """Leave Ctrl-C to the parent, end with it, enter *state*: the initializer of every worker."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     hold(parent, line)
+    enter(state)
+
+
+def surroundings(workers: int) -> bytes:
+    """Return the state that *workers* workers enter when they start."""
+    return Place(max(1, usable_cpus() // workers)).state
 
 
 _callers: WeakSet[Thread] = WeakSet()  # the threads that have started workers
