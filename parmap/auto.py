@@ -240,7 +240,7 @@ class Auto:
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
-        from .transport import dumps, loads
+        from .pickling import dumps, loads
         from .worker import TRIED_BYTES
 
         try:

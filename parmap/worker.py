@@ -24,12 +24,15 @@ from functools import partial
 from time import perf_counter
 from weakref import WeakValueDictionary
 
+from .arrival import load
 from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
+from .importable import learn, look
 from .lifeline import hold
 from .note import LEAVING, LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
+from .pickling import dumps, loads, pickles, refusal
 from .tasks import catch, nested, run_chunk
-from .transport import Channel, Region, dumps, loads, open_region, pickles, refusal
+from .transport import Channel, Region, open_region
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     Place = tuple[str, list[str], dict[str, str]]
 
 READY = b"ready"  # a worker's first message
+LOADED = "the loading of the function"
 STALE = b"stale"  # its answer to a call that comes after modules it has imported were edited
 STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
 CACHED_CALLS = 8  # functions a worker keeps loaded: more cost memory, fewer are sent again
@@ -79,6 +83,14 @@ class Packed:
 
     def __init__(self, call: Call, *, shared: bool = False) -> None:
         self.shape = call.shape
+        self._call = call
+        self._shared = shared
+        look(call.fn)
+        look(call.initializer)
+        self._pack()
+
+    def _pack(self) -> None:
+        call, shared = self._call, self._shared
         measured = "cloudpickle" in sys.modules  # else its import would count
         began = perf_counter()
         buffers: list[memoryview] = []
@@ -129,6 +141,8 @@ class Packed:
 
     def _pickle_items(self, chunk: Chunk) -> bytes:
         try:
+            for item in chunk.items[:1]:
+                look(item)
             return dumps(chunk.items)
         except Exception as error:
             if len(chunk) > 1:  # the scheduler will come again with less
@@ -140,6 +154,39 @@ class Packed:
                 parts = {"args": item if self.shape == "args" else (item,)}
             name = next((name for name, part in parts.items() if not pickles(part)), "args")
             raise pickle.PicklingError(refusal(parts[name], name, error)) from error
+
+    def unpack(self, chunk: Chunk, answer: bytes | bytearray) -> Report:
+        """Return the report on *chunk* in an *answer* of `perform`.
+
+        If the worker could not import what the function or the items refer to by name, they are
+        reported as not tried, and travel by value from then on.  Raises what the initializer
+        raised, or the loading of the function.
+        """
+        kind, *rest = loads(answer)
+        if kind == "refused":
+            digest, missing, error, where, text = rest
+            if digest != self.digest:  # it had an older one
+                return Report(chunk, [])
+            if where == LOADED and missing is not None and learn(self.call, missing):
+                with suppress(pickle.PicklingError):  # then the worker's error says more
+                    self._pack()
+                    return Report(chunk, [])
+            with suppress(Exception):  # its class may forbid it
+                error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
+            raise error from RemoteTraceback(text)
+        if kind == "unloadable":
+            text, missing = rest
+            if missing is not None and learn(self._pickle_items(chunk), missing):
+                return Report(chunk, [])
+            loss = Loss(pickle.PicklingError(text), "unpicklable", "split")
+            return Report(chunk, [], loss=loss)
+        body, caught, seconds, cpu = rest
+        try:
+            return Report(chunk, loads(body), loads(caught), seconds, cpu)
+        except Exception as error:
+            text = f"result arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
+            loss = Loss(pickle.PicklingError(text), "unpicklable", "split")
+            return Report(chunk, [], loss=loss)
 
 
 # By the pickle without them, the buffers that some worker still keeps.
@@ -159,27 +206,6 @@ def _digest(data: bytes) -> bytes:
     from hashlib import blake2b
 
     return blake2b(data, digest_size=16).digest()
-
-
-def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
-    """Return the report on *chunk* in an *answer* of `perform`.
-
-    Raises what the initializer raised, or the loading of the function.
-    """
-    kind, *rest = loads(answer)
-    if kind == "refused":
-        error, where, text = rest
-        with suppress(Exception):  # its class may forbid it
-            error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
-        raise error from RemoteTraceback(text)
-    if kind == "unloadable":
-        return Report(chunk, [], loss=Loss(pickle.PicklingError(rest[0]), "unpicklable", "split"))
-    body, caught, seconds, cpu = rest
-    try:
-        return Report(chunk, loads(body), loads(caught), seconds, cpu)
-    except Exception as error:
-        text = f"result arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
-        return Report(chunk, [], loss=Loss(pickle.PicklingError(text), "unpicklable", "split"))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -209,7 +235,7 @@ def perform(
     try:
         if place is not None:
             _move(place)
-        where = "the loading of the function"
+        where = LOADED
         with _loading:
             if packed is not None:
                 _calls.put(digest, (packed, buffers))
@@ -217,27 +243,37 @@ def perform(
             loaded = isinstance(call, tuple)
             if loaded:
                 packed, buffers = call
-                call = loads(packed, buffers=buffers)
+                call = load(packed, buffers)
                 _calls.put(digest, call)
             where = "the initializer"
             if initializer is not None:
-                _initialize(call, initializer, loaded)
+                _initialize(call.obj, initializer, loaded)
     except BaseException as error:
         caught = catch(error, "error", 0.0)
-        return dumps(("refused", _portable(caught).exception, where, caught.traceback))
+        told = _missing(error), _portable(caught).exception, where, caught.traceback
+        return dumps(("refused", digest, *told))
     note[SINCE] = perf_counter()
     note[RUNNING] = MOVING
     try:
-        chunk = Chunk(start, loads(items))
+        arrived = load(items)
+        chunk = Chunk(start, arrived.obj)
     except BaseException as error:
         text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
-        return dumps(("unloadable", text))
+        return dumps(("unloadable", text, _missing(error)))
     global _granted
     _granted = _granted or _limits()
-    report = run_chunk(call, chunk, budget, note, timeout)
+    # Both may have brought values of context variables.
+    report = call.run(arrived.run, run_chunk, call.obj, chunk, budget, note, timeout)
     if _limits() != _granted:  # the next task shall not have them
         note[RUNNING] = LEAVING
     return _pack_report(report)
+
+
+def _missing(error: BaseException) -> str | None:
+    """Return the name of the module that could not be imported, "" if not all of it is there."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    return "" if isinstance(error, (AttributeError, ImportError)) else None
 
 
 def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
@@ -339,7 +375,7 @@ def main(channel: int, page: int, line: int) -> None:
                 answer = perform(parcel, note, pipe.receive_fd)
             except Exception as error:  # no memory, say, to pickle the results
                 text = f"the tasks have no outcome: {type(error).__qualname__}: {error}"
-                answer = dumps(("unloadable", text))
+                answer = dumps(("unloadable", text, None))
             _flush()
             _watch_modules()  # before the answer: whoever has that may edit them
             pipe.send(answer)

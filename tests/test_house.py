@@ -18,6 +18,8 @@ MODULES = {
     if "__pycache__" not in path.parts
 }
 
+PICKLING = {"pickling", "reducers", "arrays", "arrival", "importable"}
+
 # From the roof down. A module imports from the floors below its own; `beside` are the floors
 # whose rooms may know each other, too, as long as there is no circle.
 FLOORS = {
@@ -28,7 +30,7 @@ FLOORS = {
     "auto": {"auto"},
     "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
-    "tools": {"tasks", "worker", "transport", "note", "lifeline"},
+    "tools": {"tasks", "worker", "transport", "note", "lifeline", *PICKLING},
     "ground": {"events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}

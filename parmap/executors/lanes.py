@@ -42,7 +42,7 @@ from ..lifeline import offer
 from ..machine import above_streams, usable_cpus
 from ..note import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP, Page, asking, shared_file
 from ..transport import STALLED, Watched
-from ..worker import READY, STALE, Packed, Recent, here, unpack
+from ..worker import READY, STALE, Packed, Recent, here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -485,7 +485,7 @@ class Lanes:
         elif chunk:
             lane.chunk = None
             self._abortive = 0
-            report = unpack(chunk, message)
+            report = self._packed.unpack(chunk, message)
             lane.served += len(report.values)
             self._news.append(report)
             if lane.note[RUNNING] == LEAVING:
