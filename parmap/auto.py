@@ -296,8 +296,8 @@ class Auto:
 
     def _try_sending(self) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
+        from .pickling import dumps, loads, refusal
         from .shared import Spawning
-        from .transport import dumps, loads, refusal
         from .worker import TRIED_BYTES
 
         assert self._sample is not None

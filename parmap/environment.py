@@ -14,8 +14,8 @@ import pickle
 import sys
 
 from .machine import grant, imported
+from .pickling import dumps, loads
 from .tasks import nested
-from .transport import dumps, loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,218 +1,27 @@
-"""How objects cross a process border: pickles, the pipe that carries them, and shared memory.
+"""What carries bytes across a process border: the pipe, and shared memory.
 
-Responsible for turning objects into bytes and back, for naming the part that refuses, and for
-sending whole messages over a file descriptor.  Refuses to know what the messages mean.
+Responsible for sending whole messages over a file descriptor.  Refuses to know what they mean.
 """
 
 from __future__ import annotations
 
-import copyreg
-import functools
-import io
 import mmap
 import os
-import pickle
 import select
 import sys
-from contextlib import suppress
-from types import FunctionType, MethodType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from socket import socket
     from typing import Any
 
-    Reducers = dict[type, Callable[[Any], Any]]
-
-PROTOCOL = 5  # the first with out-of-band buffers (PEP 574); every Python we run on has it
-
-APART = 2**20
-"""Bytes from which on a buffer may be shared: below, copying it is cheaper than to map it."""
-
-DEEPEST = 20  # parts of parts to look into for the one that refuses; each is pickled again
 ALIGNED = 64  # bytes: what vector instructions like, and a line of the cache
 BLOCK = 2**16  # bytes to compare at once: they stay in the cache
 
 STALLED = 60.0  # seconds without progress after which a worker is lost: one that runs needs none
 NO_SIGNAL = 0x4000 if sys.platform == "linux" else 0  # MSG_NOSIGNAL; `socket` is slow to import
 NO_SIGPIPE = 0x1022 if sys.platform == "darwin" else 0  # SO_NOSIGPIPE: macOS has no MSG_NOSIGNAL
-
-loads = pickle.loads
-
-
-def dumps(
-    obj: object, apart: list[memoryview] | None = None, reducers: Reducers | None = None
-) -> bytes:
-    """Return *obj* as a pickle that a fresh interpreter can load.
-
-    The C pickler is many times faster, but refuses lambdas and local classes, and refers by name
-    to what `__main__` defines, which no worker has: both go to cloudpickle.
-
-    Large buffers, those of arrays say, are put into *apart*, if it is given, and not copied.
-    Objects of the types in *reducers* are reduced by the functions there.
-    """
-    keep = None if apart is None else functools.partial(_keep, apart)
-    if not _by_value():
-        try:
-            if reducers is None:
-                data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
-            else:
-                buffer = io.BytesIO()
-                pickler = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
-                pickler.dispatch_table = {**copyreg.dispatch_table, **reducers}
-                pickler.dump(obj)
-                data = buffer.getvalue()
-        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
-            pass
-        else:
-            if b"__main__" not in data:
-                return data
-        if apart is not None:
-            apart.clear()
-    buffer = io.BytesIO()
-    pickler = _cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
-    pickler.reducers = reducers or {}  # type: ignore[attr-defined]
-    pickler.dump(obj)
-    return buffer.getvalue()
-
-
-def _by_value() -> bool:
-    """Tell whether the user has asked cloudpickle to send modules by value."""
-    if "cloudpickle" not in sys.modules:
-        return False
-    import cloudpickle  # waits, if another thread is in the middle of it
-
-    return bool(cloudpickle.list_registry_pickle_by_value())
-
-
-def _keep(apart: list[memoryview], buffer: pickle.PickleBuffer) -> bool:
-    """Put a large *buffer* into *apart*; return whether it stays in the pickle instead."""
-    try:
-        view = buffer.raw()
-    except BufferError:  # its bytes are not in one piece
-        return True
-    if view.nbytes >= APART:
-        apart.append(view)
-    return view.nbytes < APART
-
-
-@functools.cache
-def _cloud_pickler() -> type[pickle.Pickler]:
-    """Return cloudpickle's pickler, taught about caches and files.
-
-    cloudpickle saves functions under `functools.lru_cache` by name (its issue 178), which fails for
-    those of `__main__`.
-    """
-    import cloudpickle
-
-    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        reducers: Reducers
-
-        def reducer_override(self, obj: Any) -> Any:
-            if (reduce := self.reducers.get(type(obj))) is not None:
-                return reduce(obj)
-            if type(obj) is _LRU_CACHE and not _importable(obj):
-                maxsize, typed = obj.cache_parameters().values()
-                # The function comes as state: by then the cache is known to the pickler, so that
-                # a recursive function, which holds its own cache, does not go round for ever.
-                return _empty_cache, (maxsize, typed), obj.__wrapped__, None, None, _fill_cache
-            if isinstance(obj, io.TextIOWrapper) and obj not in (sys.stdin, sys.stdout, sys.stderr):
-                # cloudpickle would send what an open file holds, as another kind of file
-                raise TypeError(f"cannot pickle {type(obj).__name__!r} object")
-            return super().reducer_override(obj)
-
-    return Pickler
-
-
-_LRU_CACHE = type(functools.cache(lambda: None))
-
-
-def _importable(obj: Any) -> bool:
-    """Tell whether a fresh interpreter finds *obj* under its name."""
-    found: Any = sys.modules.get(obj.__module__)
-    if found is None or obj.__module__ == "__main__":
-        return False
-    for name in obj.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is obj
-
-
-def _empty_cache(maxsize: int | None, typed: bool) -> Any:
-    target: list[Callable[..., Any]] = []
-
-    def function(*args: Any, **kwargs: Any) -> Any:
-        return target[0](*args, **kwargs)
-
-    cached = functools.lru_cache(maxsize, typed)(function)
-    cached.__dict__["__target__"] = target
-    return cached
-
-
-def _fill_cache(cached: Any, function: Callable[..., Any]) -> None:
-    cached.__dict__.pop("__target__").append(function)
-    functools.update_wrapper(cached, function)
-
-
-def refusal(obj: object, name: str, error: BaseException, reducers: Reducers | None = None) -> str:
-    """Say which part of *obj*, called *name*, caused *error* when it was pickled."""
-    trail = [(name, obj)]
-    with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
-        trail.extend(_culprits(obj, name, reducers))
-    path, part = trail[-1]
-    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}"
-
-
-def _culprits(obj: object, path: str, reducers: Reducers | None) -> Iterator[tuple[str, object]]:
-    """Follow the parts of *obj* that cannot be pickled down to one whose parts all can."""
-    seen = set()
-    for _ in range(DEEPEST):
-        yield path, obj
-        seen.add(id(obj))
-        for label, part in _parts(obj):
-            if id(part) not in seen and not pickles(part, reducers):
-                path, obj = path + label, part
-                break
-        else:
-            return
-
-
-def pickles(part: object, reducers: Reducers | None = None) -> bool:
-    """Tell whether *part* can be pickled.
-
-    Not whether it can be unpickled: a copy of a connection, for one, would close the descriptor of
-    the original when it is thrown away.
-    """
-    try:
-        dumps(part, None, reducers)
-    except Exception:
-        return False
-    return True
-
-
-def _parts(obj: Any) -> Iterator[tuple[str, object]]:
-    if isinstance(obj, dict):
-        yield from ((f"[{key!r}]", value) for key, value in obj.items())
-    elif isinstance(obj, (list, tuple, set, frozenset)):
-        yield from ((f"[{i}]", value) for i, value in enumerate(obj))
-    elif isinstance(obj, functools.partial):
-        yield from ((".func", obj.func), (".args", obj.args), (".keywords", obj.keywords))
-    elif isinstance(obj, MethodType):
-        yield ".__self__", obj.__self__
-    elif isinstance(obj, FunctionType):
-        for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
-            try:
-                yield f".<closure {name}>", cell.cell_contents
-            except ValueError:  # the cell is still empty
-                continue
-        for name in obj.__code__.co_names:
-            if name in obj.__globals__:
-                yield f".<global {name}>", obj.__globals__[name]
-        yield ".__defaults__", obj.__defaults__
-    slots = [name for cls in type(obj).__mro__ for name in getattr(cls, "__slots__", ())]
-    if not isinstance(obj, (type, FunctionType)):
-        names = [*getattr(obj, "__dict__", ()), *slots]
-        yield from ((f".{name}", getattr(obj, name)) for name in names if hasattr(obj, name))
 
 
 class Region:

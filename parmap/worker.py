@@ -23,16 +23,20 @@ from _thread import RLock
 from contextlib import nullcontext, suppress
 from functools import partial
 from time import perf_counter
+from types import FunctionType, MethodType
 from weakref import WeakValueDictionary
 
+from .arrival import load
 from .environment import enter, set_filters
 from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
+from .importable import learn, look
 from .lifeline import hold
 from .note import LEAVING, LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
+from .pickling import dumps, loads, pickles, refusal
 from .shared import Spawning, cure, handed
 from .tasks import catch, loading, nested, run_chunk
-from .transport import Channel, Region, dumps, loads, open_region, pickles, refusal
+from .transport import Channel, Region, open_region
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +45,9 @@ if TYPE_CHECKING:
 
     from .note import Note
     from .outcome import Caught
-    from .transport import Reducers
 
 READY = b"ready"  # a worker's first message
+LOADED = "the loading of the function"
 DIGEST = 16  # bytes
 STALE = b"stale"  # its answer to a call that comes after modules it has imported were edited
 STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
@@ -108,6 +112,14 @@ class Packed:
 
     def __init__(self, call: Call, *, shared: bool = False) -> None:
         self.shape = call.shape
+        self._call = call
+        self._shared = shared
+        look(call.fn)
+        look(call.initializer)
+        self._pack()
+
+    def _pack(self) -> None:
+        call, shared = self._call, self._shared
         measured = "cloudpickle" in sys.modules  # else its import would count
         began = perf_counter()
         buffers: list[memoryview] = []
@@ -178,8 +190,10 @@ class Packed:
         function = self.digest, None if known else self.call, self.initializer, sizes
         return pickle.dumps((function, (chunk.start, items, budget, timeout), place, numbers))
 
-    def _pickle_items(self, chunk: Chunk, reducers: Reducers | None) -> bytes:
+    def _pickle_items(self, chunk: Chunk, reducers: Any) -> bytes:
         try:
+            for item in chunk.items[:1]:
+                look(item)
             return dumps(chunk.items, None, reducers)
         except Exception as error:
             if len(chunk) > 1:  # the scheduler will come again with less
@@ -194,6 +208,41 @@ class Packed:
             text = refusal(parts[name], name, cure(error), reducers)
             raise pickle.PicklingError(text) from error
 
+    def unpack(self, chunk: Chunk, answer: bytes | bytearray) -> Report:
+        """Return the report on *chunk* in an *answer* of `perform`.
+
+        If the worker could not import what the function or the items refer to by name, they are
+        reported as not tried, and travel by value from then on.  Raises what the initializer
+        raised, or the loading of the function.
+        """
+        kind, *rest = loads(answer)
+        if kind == "refused":
+            digest, missing, error, where, text = rest
+            if digest != self.digest:  # it had an older one
+                return Report(chunk, [])
+            if where == LOADED and missing is not None and learn(self.call, missing):
+                with suppress(pickle.PicklingError):  # then the worker's error says more
+                    self._pack()
+                    return Report(chunk, [])
+            with suppress(Exception):  # its class may forbid it
+                error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
+            raise error from RemoteTraceback(text)
+        if kind == "unloadable":
+            text, missing = rest
+            with suppress(pickle.PicklingError), Spawning() as spawning:
+                items = self._pickle_items(chunk, spawning.reducers)
+                if missing is not None and learn(items, missing):
+                    return Report(chunk, [])
+            loss = Loss(pickle.PicklingError(text), "unpicklable", "split")
+            return Report(chunk, [], loss=loss)
+        body, caught, seconds, cpu = rest
+        try:
+            return Report(chunk, loads(body), loads(caught), seconds, cpu)
+        except Exception as error:
+            text = f"result arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
+            loss = Loss(pickle.PicklingError(text), "unpicklable", "split")
+            return Report(chunk, [], loss=loss)
+
 
 # By the pickle without them, the buffers that some worker still keeps.
 _regions: WeakValueDictionary[bytes, Region] = WeakValueDictionary()
@@ -203,27 +252,6 @@ def _digest(data: bytes) -> bytes:
     from hashlib import blake2b
 
     return blake2b(data, digest_size=DIGEST).digest()
-
-
-def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
-    """Return the report on *chunk* in an *answer* of `perform`.
-
-    Raises what the initializer raised, or the loading of the function.
-    """
-    kind, *rest = loads(answer)
-    if kind == "refused":
-        error, where, text = rest
-        with suppress(Exception):  # its class may forbid it
-            error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
-        raise error from RemoteTraceback(text)
-    if kind == "unloadable":
-        return Report(chunk, [], loss=Loss(pickle.PicklingError(rest[0]), "unpicklable", "split"))
-    body, caught, seconds, cpu = rest
-    try:
-        return Report(chunk, loads(body), loads(caught), seconds, cpu)
-    except Exception as error:
-        text = f"result arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
-        return Report(chunk, [], loss=Loss(pickle.PicklingError(text), "unpicklable", "split"))
 
 
 # ------------------------------------------------------------------------------------------------
@@ -263,7 +291,7 @@ def perform(
     try:
         if place is not None:
             enter(place[0], tracker)
-        where = "the loading of the function"
+        where = LOADED
         with _loading:
             if packed is None and digest not in _calls:
                 return LACKING
@@ -271,40 +299,50 @@ def perform(
                 call, fresh = _calls.get(digest), False
             else:
                 with handed(handles[: numbers[0]]):
-                    call, fresh = loads(packed, buffers=buffers), True
+                    call, fresh = load(packed, buffers), True
                 _calls.put(digest, call, SWELL * len(packed) + sum(sizes))
                 set_filters()  # it may have imported categories of warnings
             where = "the initializer"
             if initializer is not None:
-                _initialize(call, initializer, fresh)
+                _initialize(call.obj, initializer, fresh)
         note[SINCE] = perf_counter()
         note[RUNNING] = MOVING
         where = ""
         with handed(handles[numbers[0] :]):
-            chunk = Chunk(start, loads(items))
+            arrived = load(items)
+            chunk = Chunk(start, arrived.obj)
     except BaseException as error:
         if not where:
             text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
-            return dumps(("unloadable", text))
+            return dumps(("unloadable", text, _missing(error)))
         caught = catch(error, "error", 0.0)
-        return dumps(("refused", _portable(caught).exception, where, caught.traceback))
+        told = _missing(error), _portable(caught).exception, where, caught.traceback
+        return dumps(("refused", digest, *told))
     finally:
         loading.reset(is_loading)
     global _granted
     _granted = _granted or _limits()
-    report = run_chunk(call, chunk, budget, note, timeout)
+    # Both may have brought values of context variables.
+    report = call.run(arrived.run, run_chunk, call.obj, chunk, budget, note, timeout)
     if _limits() != _granted:  # the next task shall not have them
         note[RUNNING] = LEAVING
     return _pack_report(report)
+
+
+def _missing(error: BaseException) -> str | None:
+    """Return the name of the module that could not be imported, "" if not all of it is there."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    return "" if isinstance(error, (AttributeError, ImportError)) else None
 
 
 def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
     """Run the initializer of *call*, or let a call just *loaded* find what it has set before."""
     global _granted
     function: Any = call.initializer
-    while isinstance(function, partial):
-        function = function.func
-    names = getattr(function, "__globals__", {})
+    while type(function) in (partial, MethodType):  # others may make up attributes
+        function = function.func if type(function) is partial else function.__func__
+    names = function.__globals__ if type(function) is FunctionType else {}
     if digest not in _initialized:
         before = dict(names)
         assert call.initializer is not None
@@ -397,7 +435,7 @@ def main(channel: int, page: int, line: int) -> None:
                 answer = perform(parcel, note, pipe.receive_fd)
             except Exception as error:  # no memory, say, to pickle the results
                 text = f"the tasks have no outcome: {type(error).__qualname__}: {error}"
-                answer = dumps(("unloadable", text))
+                answer = dumps(("unloadable", text, None))
             _flush()
             _watch_modules()  # before the answer: whoever has that may edit them
             pipe.send(answer)

@@ -9,7 +9,8 @@ import pytest
 
 from parmap import pmap, shutdown, warm
 from parmap.events import Call
-from parmap.transport import APART, Channel, Region, dumps, loads, open_region
+from parmap.pickling import APART, dumps, loads
+from parmap.transport import Channel, Region, open_region
 from parmap.worker import Packed
 
 needs_shared_memory = pytest.mark.skipif(

@@ -15,7 +15,7 @@ from ..errors import WorkerCrashed
 from ..events import Loss, Report, Unsendable
 from ..note import STOP, new_note
 from ..tasks import nested, run_chunk
-from ..worker import Packed, perform_in_pool, unpack
+from ..worker import Packed, perform_in_pool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class ByValue:
             raise Unsendable(str(error)) from error
 
     def incoming(self, chunk: Chunk, answer: bytes) -> Report:
-        return unpack(chunk, answer)
+        return self._packed.unpack(chunk, answer)
 
     def stop(self) -> None:
         """Do nothing: nobody can reach a task in a process that is not ours."""

@@ -43,7 +43,7 @@ from ..machine import above_streams, interpreter, usable_cpus
 from ..note import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP, Page, asking, shared_file
 from ..shared import Spawning
 from ..transport import STALLED, Watched
-from ..worker import FORGET, KEPT, LACKING, READY, RESTED, STALE, UNFIT, Packed, unpack
+from ..worker import FORGET, KEPT, LACKING, READY, RESTED, STALE, UNFIT, Packed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -559,7 +559,7 @@ class Lanes:
         elif chunk:
             lane.chunk = None
             self._abortive = 0
-            report = unpack(chunk, message)
+            report = self._packed.unpack(chunk, message)
             lane.served += len(report.values)
             self._news.append(report)
             if lane.note[RUNNING] == LEAVING:
