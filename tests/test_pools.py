@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import pickle
+import signal
 import socket
 import sys
 import textwrap
@@ -381,11 +382,10 @@ def test_the_initializer_runs_in_every_interpreter(interpreter_pool, tmp_path):
 
 # The private names that the adapters know
 
-CONTEXT = multiprocessing.get_context("spawn")
 
-
-def _futures():
-    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=CONTEXT)
+def _futures(context="spawn"):
+    context = multiprocessing.get_context(context)
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
     assert pool.submit(abs, -1).result() == 1
     return pool, pool.shutdown
 
@@ -405,7 +405,7 @@ def _joblibs_loky():
 
 
 def _pool():
-    pool = CONTEXT.Pool(1)
+    pool = multiprocessing.get_context("spawn").Pool(1)
     return pool, pool.terminate
 
 
@@ -550,22 +550,24 @@ def test_a_parallel_of_another_release_is_refused(monkeypatch):
             parmap.pmap(abs, [-1], executor=executor)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 14), reason="kill_workers comes with Python 3.14")
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="terminate_workers is new in Python 3.14")
 def test_workers_are_killed_the_public_way(monkeypatch):
-    """Where a ProcessPoolExecutor can kill its workers itself, that is how it is done."""
-    pool, close = _futures()
-    killed = []
-    kill = type(pool).kill_workers
-    monkeypatch.setattr(type(pool), "kill_workers", lambda self: (killed.append(self), kill(self)))
+    """Where a ProcessPoolExecutor can end its workers itself, it does, and they are dead."""
+    pool, close = _futures("loky")
+    told = []
+    end = type(pool).terminate_workers
+    monkeypatch.setattr(
+        type(pool), "terminate_workers", lambda self: (told.append(self), end(self))
+    )
     processes = [*pool._processes.values()]
 
     start.kill_workers(pool)
     close()
 
-    assert killed == [pool]
+    assert told == [pool]
     for process in processes:
         process.join()
-        assert process.exitcode == -9
+        assert process.exitcode in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def test_no_signal_comes_from_a_dead_worker_where_that_is_an_option_of_sockets(monkeypatch):
