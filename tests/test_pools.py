@@ -209,6 +209,40 @@ def test_a_lent_executor_is_never_killed(script, make):
     assert done.stdout == "True\n1\n{'crash'}\n"
 
 
+KILLED = """\
+import multiprocessing, os, signal, sys
+import parmap.executors.pool
+from parmap import ExecutorUnavailable, pmap
+from work import wait_until
+
+if __name__ == "__main__":
+    parmap.executors.pool.DEAF = 0.5
+    pool = multiprocessing.get_context("METHOD").Pool(2)
+    print(pmap(abs, range(-3, 0), executor=pool))
+    wait_until(pool._inqueue._rlock._semlock._is_zero, "a worker to wait for more")
+    for process in list(pool._pool):
+        os.kill(process.pid, signal.SIGKILL)
+    try:
+        pmap(abs, range(40), executor=pool, chunksize=1, on_error="return")
+    except ExecutorUnavailable as error:
+        print(error)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGKILL)
+    sys.stdout.flush()
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_lent_pool_that_is_dead_is_not_waited_for(script, monkeypatch, method):
+    """A Pool whose workers were killed while they waited is dead, and the call says so."""
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(work.__file__))
+
+    done = script(KILLED.replace("METHOD", method))
+
+    assert done.stdout.startswith("[3, 2, 1]\nthe pool takes no more tasks")
+
+
 @pytest.fixture
 def slow_parallel():
     """Return a joblib.Parallel that stops while it is entered, what it waits for, and its log."""
@@ -451,6 +485,11 @@ PRIVATE = [
     (_pool, "_pool", list, "watch workers"),
     (_pool, "_processes", int, "know the number of workers"),
     (_pool, "_maxtasksperchild", (int, type(None)), "tell a death from an end"),
+    (_pool, "_inqueue._rlock._semlock._is_zero", Callable, "see that it is dead"),
+    (_pool, "_outqueue._wlock._semlock._is_zero", Callable, "see that it is dead"),
+    (_pool, "_inqueue._reader.poll", Callable, "see that it is dead"),
+    (_pool, "_outqueue._reader.poll", Callable, "see that it is dead"),
+    (_pool, "_result_handler", threading.Thread, "see that it is dead"),
     *((_pool, part, object, "end it without locks") for part in parmap_pool.PARTS),
     (_thread_pool, "_state", str, "see that it was terminated"),
     (_thread_pool, "_processes", int, "know the number of workers"),
