@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import pickle
+import signal
 import socket
 import sys
 import textwrap
@@ -208,6 +209,40 @@ def test_a_lent_executor_is_never_killed(script, make):
     assert done.stdout == "True\n1\n{'crash'}\n"
 
 
+KILLED = """\
+import multiprocessing, os, signal, sys
+import parmap.executors.pool
+from parmap import ExecutorUnavailable, pmap
+from work import wait_until
+
+if __name__ == "__main__":
+    parmap.executors.pool.DEAF = 0.5
+    pool = multiprocessing.get_context("METHOD").Pool(2)
+    print(pmap(abs, range(-3, 0), executor=pool))
+    wait_until(pool._inqueue._rlock._semlock._is_zero, "a worker to wait for more")
+    for process in list(pool._pool):
+        os.kill(process.pid, signal.SIGKILL)
+    try:
+        pmap(abs, range(40), executor=pool, chunksize=1, on_error="return")
+    except ExecutorUnavailable as error:
+        print(error)
+    for process in multiprocessing.active_children():
+        os.kill(process.pid, signal.SIGKILL)
+    sys.stdout.flush()
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_lent_pool_that_is_dead_is_not_waited_for(script, monkeypatch, method):
+    """A Pool whose workers were killed while they waited is dead, and the call says so."""
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(work.__file__))
+
+    done = script(KILLED.replace("METHOD", method))
+
+    assert done.stdout.startswith("[3, 2, 1]\nthe pool takes no more tasks")
+
+
 @pytest.fixture
 def slow_parallel():
     """Return a joblib.Parallel that stops while it is entered, what it waits for, and its log."""
@@ -381,11 +416,10 @@ def test_the_initializer_runs_in_every_interpreter(interpreter_pool, tmp_path):
 
 # The private names that the adapters know
 
-CONTEXT = multiprocessing.get_context("spawn")
 
-
-def _futures():
-    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=CONTEXT)
+def _futures(context="spawn"):
+    context = multiprocessing.get_context(context)
+    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=context)
     assert pool.submit(abs, -1).result() == 1
     return pool, pool.shutdown
 
@@ -405,7 +439,7 @@ def _joblibs_loky():
 
 
 def _pool():
-    pool = CONTEXT.Pool(1)
+    pool = multiprocessing.get_context("spawn").Pool(1)
     return pool, pool.terminate
 
 
@@ -451,6 +485,11 @@ PRIVATE = [
     (_pool, "_pool", list, "watch workers"),
     (_pool, "_processes", int, "know the number of workers"),
     (_pool, "_maxtasksperchild", (int, type(None)), "tell a death from an end"),
+    (_pool, "_inqueue._rlock._semlock._is_zero", Callable, "see that it is dead"),
+    (_pool, "_outqueue._wlock._semlock._is_zero", Callable, "see that it is dead"),
+    (_pool, "_inqueue._reader.poll", Callable, "see that it is dead"),
+    (_pool, "_outqueue._reader.poll", Callable, "see that it is dead"),
+    (_pool, "_result_handler", threading.Thread, "see that it is dead"),
     *((_pool, part, object, "end it without locks") for part in parmap_pool.PARTS),
     (_thread_pool, "_state", str, "see that it was terminated"),
     (_thread_pool, "_processes", int, "know the number of workers"),
@@ -550,22 +589,24 @@ def test_a_parallel_of_another_release_is_refused(monkeypatch):
             parmap.pmap(abs, [-1], executor=executor)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 14), reason="kill_workers comes with Python 3.14")
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="terminate_workers is new in Python 3.14")
 def test_workers_are_killed_the_public_way(monkeypatch):
-    """Where a ProcessPoolExecutor can kill its workers itself, that is how it is done."""
-    pool, close = _futures()
-    killed = []
-    kill = type(pool).kill_workers
-    monkeypatch.setattr(type(pool), "kill_workers", lambda self: (killed.append(self), kill(self)))
+    """Where a ProcessPoolExecutor can end its workers itself, it does, and they are dead."""
+    pool, close = _futures("loky")
+    told = []
+    end = type(pool).terminate_workers
+    monkeypatch.setattr(
+        type(pool), "terminate_workers", lambda self: (told.append(self), end(self))
+    )
     processes = [*pool._processes.values()]
 
     start.kill_workers(pool)
     close()
 
-    assert killed == [pool]
+    assert told == [pool]
     for process in processes:
         process.join()
-        assert process.exitcode == -9
+        assert process.exitcode in (-signal.SIGKILL, -signal.SIGTERM)
 
 
 def test_no_signal_comes_from_a_dead_worker_where_that_is_an_option_of_sockets(monkeypatch):

@@ -64,7 +64,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-def _enter(parallel: Any, user: int) -> None:
+def _enter(parallel: Any, user: int, *, lent: bool) -> None:
     """Enter *parallel* for the call *user* unless its owner has; before, no other goes on."""
     with _turn:
         users = _users.setdefault(parallel, set())
@@ -74,7 +74,7 @@ def _enter(parallel: Any, user: int) -> None:
                 _entered[parallel] = True
                 try:
                     parallel.__enter__()
-                    if getattr(parallel._backend, "uses_threads", False):
+                    if lent and getattr(parallel._backend, "uses_threads", False):
                         # Else its first tasks make them: those of two calls would make two pools.
                         getattr(parallel._backend, "_get_pool", int)()
                 except BaseException:
@@ -155,7 +155,7 @@ class Joblib:
             )
         self._parallel = parallel
         self._borrowed = borrowed
-        _enter(parallel, id(self))
+        _enter(parallel, id(self), lent=borrowed)
         try:
             self._begin(call, budget)
         except BaseException:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 LONG = 0.1  # seconds from one look at the workers of a pool to the next
 SHORT = 0.001  # the same, while one of them is missing
 PATIENCE = 5.0  # seconds for what takes a moment
+DEAF = 10.0  # seconds until a lent pool that takes and gives nothing is given up
 
 # What `_end` uses of a Pool.
 PARTS = (
@@ -74,6 +75,7 @@ class Pool:
         self._watched: dict[int, Any] = {}
         self._mourned: set[Any] = set()
         self._news: list[Report] = []
+        self._deaf = inf  # since when, if the pool is
 
     def submit(self, chunk: Chunk) -> None:
         function, argument = self._border.outgoing(chunk)
@@ -107,6 +109,8 @@ class Pool:
             ready = wait([self._awake, *self._watched], look)
             if not ready and _state(self._borrowed) == "TERMINATE":
                 raise ExecutorUnavailable("the pool was terminated before its tasks had finished")
+            if not ready and self._borrowed is not None:
+                self._listen()
             if not ready and left <= 0:
                 break
             if self._awake in ready:
@@ -163,6 +167,19 @@ class Pool:
         self._watched |= {process.sentinel: process for process in alive}
         return len(alive) >= getattr(pool, "_processes", 0)
 
+    def _listen(self) -> None:
+        """Raise ExecutorUnavailable if a lent pool has not moved for long, and nothing ever will.
+
+        A worker that is killed while it waits for a task, or sends a result, dies with a lock.
+        """
+        now = monotonic()
+        self._deaf = min(self._deaf, now) if _is_deaf(self._borrowed) else inf
+        if now - self._deaf >= DEAF:
+            raise ExecutorUnavailable(
+                "the pool takes no more tasks: a worker that was killed had a lock of its queues; "
+                "make a new pool"
+            )
+
     def _mourn(self, dead: list[Any]) -> None:
         """After the death of workers, settle what was in flight."""
         if not dead:
@@ -199,6 +216,19 @@ class Pool:
 def _state(pool: Any) -> str:
     """Return "RUN", "CLOSE" or "TERMINATE"; there is no public way to ask."""
     return str(getattr(pool, "_state", "RUN"))
+
+
+def _is_deaf(pool: Any) -> bool:
+    """Tell whether tasks wait though a worker is reading, or one is writing and nothing comes."""
+    try:
+        tasks, results = pool._inqueue, pool._outqueue
+        return bool(
+            not pool._result_handler.is_alive()
+            or (tasks._rlock._semlock._is_zero() and tasks._reader.poll(0))
+            or (results._wlock._semlock._is_zero() and not results._reader.poll(0))
+        )
+    except (AttributeError, OSError):  # of threads, or of a release that is not known; or closed
+        return False
 
 
 def _watchable(pool: ProcessPool) -> ProcessPool:

@@ -180,9 +180,9 @@ def kill_workers(executor: Any) -> None:
     # the executor's thread waits for the rest of it for ever.
     end = getattr(getattr(executor, "_result_queue", None), "_writer", None)
     processes = workers_of(executor)
-    if processes and hasattr(executor, "kill_workers"):  # from Python 3.14 on
-        executor.kill_workers()
-    for process in processes:
+    if processes and hasattr(executor, "terminate_workers"):  # from Python 3.14 on
+        executor.terminate_workers()  # `kill_workers` needs what loky's processes have not got
+    for process in processes:  # SIGTERM may not be heeded
         kill(process)
     handle = getattr(end, "_handle", None)
     if end is not None and handle is not None:

@@ -170,8 +170,7 @@ def test_a_lent_pool_may_be_terminated(tmp_path):
 
 
 SENDING = """\
-import multiprocessing, os, signal, sys, threading, time
-from concurrent.futures import ProcessPoolExecutor
+import os, signal, sys, threading, time
 from parmap import Failure, pmap
 def dies_when_it_sends(thread):
     while sys._current_frames()[thread].f_code.co_name != "_send":
@@ -188,13 +187,10 @@ print([result.kind if isinstance(result, Failure) else result for result in resu
 """
 
 
-@pytest.mark.parametrize("executor", [*(name for name in POOLS if name not in LANES), "lent"])
+@pytest.mark.parametrize("executor", [name for name in POOLS if name not in LANES])
 def test_a_worker_may_die_in_the_middle_of_a_result(tmp_path, executor):
     """Nobody waits for the rest of a result that a worker was sending when it died."""
-    lent = "dict(executor=ProcessPoolExecutor(1, multiprocessing.get_context('fork')))"
-    options = lent if executor == "lent" else options_of(executor)
-
-    end = alone.run(tmp_path, script(tmp_path, SENDING, OPTIONS=options))
+    end = alone.run(tmp_path, script(tmp_path, SENDING, OPTIONS=options_of(executor)))
 
     if executor != "joblib":  # its own tracker reports what is left of its own pool, now and then
         end.check()
