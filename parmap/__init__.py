@@ -7,7 +7,7 @@ The house, from the roof down; a module imports only from below its own floor:
     plan      plan; auto, the executor that plans again while it runs
     rooms     options, chunking, policy, source, progress, executors/*
     tools     tasks, worker, transport, note, lifeline
-    ground    events, errors, outcome, machine       (standard library only)
+    ground    callables, events, errors, outcome, machine    (standard library only)
 
 Importing this package is light: what is heavy is imported where it is used.
 """

@@ -29,7 +29,7 @@ FLOORS = {
     "rooms": {"options", "chunking", "policy", "source", "progress", "executors"},
     "shared by executors": {"executors.border", "executors.start"},
     "tools": {"tasks", "worker", "transport", "note", "lifeline"},
-    "ground": {"events", "errors", "outcome", "machine"},
+    "ground": {"callables", "events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}
 ORDER = list(FLOORS)
