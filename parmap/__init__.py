@@ -5,9 +5,9 @@ The house, from the roof down; a module imports only from below its own floor:
     doors     parmap, api, decorator
     engine    scheduler
     plan      plan; auto, the executor that plans again while it runs
-    rooms     options, chunking, policy, source, progress, executors/*
-    tools     tasks, worker, transport, pickling, note, lifeline
-    ground    events, errors, outcome, machine       (standard library only)
+    rooms     options, chunking, policy, progress, executors/*
+    tools     tasks, source, worker, environment, shared, pickling, transport, note, lifeline
+    ground    callables, events, errors, outcome, machine    (standard library only)
 
 Importing this package is light: what is heavy is imported where it is used.
 """

@@ -15,7 +15,9 @@ from functools import partial
 from time import monotonic
 
 from .auto import brief
+from .callables import asynchronous
 from .chunking import Sizes
+from .errors import short_repr
 from .events import Call
 from .machine import usable_cpus
 from .options import DEFAULTS, check, resolve
@@ -292,7 +294,7 @@ def _checked(
     door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
 ) -> tuple[Source, dict[str, Any]]:
     """Check everything that can be checked; return the input and all options."""
-    options = resolve(given, door)
+    options = resolve(given, door, call.fn)
     if call.shape != "task":
         _check_callable(call.fn, door)
     _check_iterables(iterables, door)
@@ -481,9 +483,10 @@ def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator
 
 def _check_callable(fn: object, door: str) -> None:
     if not callable(fn):
-        raise TypeError(
-            f"{door}() must be given a callable first, got {fn!r} of type {type(fn).__name__}"
-        )
+        got = f"{short_repr(fn)} of type {type(fn).__name__}"
+        raise TypeError(f"{door}() must be given a callable first, got {got}")
+    if cure := asynchronous(fn):
+        raise TypeError(f"{door}() was given {short_repr(fn)}; {cure}")
 
 
 def _check_iterables(iterables: tuple[object, ...], door: str) -> None:
@@ -494,10 +497,12 @@ def _check_iterables(iterables: tuple[object, ...], door: str) -> None:
         if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
             cure = ""
             if isinstance(iterable, int) and position > 2:
-                cure = f"; a chunk size is given by name: {door}(fn, xs, chunksize={iterable})"
-            raise TypeError(
-                f"{door}() argument {position} must be an iterable, got {iterable!r}{cure}"
-            )
+                cure = (
+                    f"; options are given by name: {door}(fn, xs, workers={iterable}), or "
+                    f"chunksize={iterable} for so many tasks in a message"
+                )
+            got = short_repr(iterable)
+            raise TypeError(f"{door}() argument {position} must be an iterable, got {got}{cure}")
 
 
 def _check_task(task: Any, index: int) -> Any:
@@ -505,10 +510,12 @@ def _check_task(task: Any, index: int) -> Any:
     if isinstance(task, tuple) and len(task) == 3:
         fn, args, kwargs = task
         if callable(fn) and isinstance(args, (tuple, list)) and isinstance(kwargs, dict):
+            if cure := asynchronous(fn):
+                raise TypeError(f"task {index} is of {short_repr(fn)}; {cure}")
             return task
     raise TypeError(
         f"task {index} must be a tuple (function, args, kwargs), as delayed(function)(...) makes "
-        f"it, got {task!r}"
+        f"it, got {short_repr(task)}"
     )
 
 

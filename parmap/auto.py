@@ -28,6 +28,7 @@ from threading import Lock, Thread
 from time import perf_counter, sleep
 from types import BuiltinFunctionType, FunctionType, MethodType
 
+from .callables import Wrapper
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
 from .events import Chunk, Report, Unsendable
@@ -80,7 +81,7 @@ KNOWN = 256
 
 _known: OrderedDict[Any, Measured] = OrderedDict()
 
-wrappers: dict[type, Callable[[Any], Any]] = {
+_inner: dict[type, Callable[[Any], Any]] = {
     partial: lambda fn: fn.func,
     MethodType: lambda fn: fn.__func__,
     FunctionType: lambda fn: fn.__dict__.get("__wrapped__"),
@@ -130,10 +131,13 @@ def _key(fn: Any) -> Any:
     if type(fn) is FunctionType and not fn.__dict__:
         return fn.__code__  # nearly always
     for _ in range(INSIDE):
-        look = wrappers.get(type(fn))
-        if look is None or (inner := look(fn)) is None:
+        look = _inner.get(type(fn))
+        if issubclass(type(fn), Wrapper):
+            fn = fn.__wrapped__
+        elif look is None or (inner := look(fn)) is None:
             break
-        fn = inner
+        else:
+            fn = inner
     if type(fn) is FunctionType:
         return fn.__code__
     return (type(fn), fn.__qualname__) if type(fn) in (BuiltinFunctionType, type) else type(fn)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from functools import update_wrapper
+from contextlib import suppress
+from functools import WRAPPER_ASSIGNMENTS, update_wrapper
 from importlib import import_module
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from .api import pimap, pmap, pstarmap
+from .callables import Wrapper, asynchronous
+from .errors import short_repr
 from .options import check, over
 
 if TYPE_CHECKING:
@@ -20,7 +23,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Parallel(Generic[P, R]):
+PLAIN = (FunctionType, MethodType, BuiltinFunctionType, staticmethod, classmethod)
+
+
+class Parallel(Wrapper, Generic[P, R]):
     """A function with the doors of parmap as methods; `parallel` makes it.
 
     Calling it calls the function, here and now.  It pickles by its name where a fresh interpreter
@@ -32,8 +38,14 @@ class Parallel(Generic[P, R]):
     __qualname__: str
 
     def __init__(self, fn: Callable[P, R], options: dict[str, Any]) -> None:
+        if type(fn) in PLAIN or issubclass(type(fn), type):
+            update_wrapper(self, fn)
+        else:
+            self.__wrapped__ = fn
+            for name in WRAPPER_ASSIGNMENTS:
+                with suppress(Exception):  # without `getattr`, for which a mock invents attributes
+                    setattr(self, name, object.__getattribute__(fn, name))
         self._options = options
-        update_wrapper(self, fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function, here and now."""
@@ -53,7 +65,8 @@ class Parallel(Generic[P, R]):
 
     def __get__(self, instance: object, owner: type | None = None) -> Parallel[..., R]:
         """Bind the function as it would bind itself: to an instance, a class or nothing."""
-        bound = self.__wrapped__.__get__(instance, owner)
+        bind = getattr(type(self.__wrapped__), "__get__", None)
+        bound = self.__wrapped__ if bind is None else bind(self.__wrapped__, instance, owner)
         if bound is self.__wrapped__:
             return self
         return (_Bound if isinstance(bound, MethodType) else Parallel)(bound, self._options)
@@ -63,11 +76,12 @@ class Parallel(Generic[P, R]):
 
     def __reduce__(self) -> Any:
         module, name = self.__module__, getattr(self, "__qualname__", "")
-        if module != "__main__" and module in sys.modules:
-            found = _find(module, name)
-            # Not `found is self`: what a static method is wrapped in is made at each access.
-            if getattr(found, "__wrapped__", None) is self.__wrapped__:
-                return _find, (module, name)
+        if module not in ("__main__", "__mp_main__") and module in sys.modules:
+            with suppress(Exception):  # of what else has this name
+                found = _find(module, name)
+                # Not `found is self`: what a static method is wrapped in is made at each access.
+                if isinstance(found, Parallel) and found.__wrapped__ is self.__wrapped__:
+                    return _find, (module, name)
         options = {
             option: value
             for option, value in self._options.items()
@@ -126,16 +140,20 @@ def parallel(fn: Any = None, /, **options: Any) -> Any:
         >>> square(3), square.map([1, 2, 3])
         (9, [1, 4, 9])
     """
-    check(options, "parallel")
+    check(options, "parallel", fn)
     if fn is None:
         return lambda function: Parallel(_callable(function), options)
     return Parallel(_callable(fn), options)
 
 
 def _callable(fn: Any) -> Any:
-    if callable(fn) or isinstance(fn, (staticmethod, classmethod)):
-        return fn
-    raise TypeError(f"parallel decorates functions, got {fn!r}; options are given by name")
+    if not callable(fn) and not isinstance(fn, classmethod):
+        raise TypeError(
+            f"parallel decorates functions, got {short_repr(fn)}; options are given by name"
+        )
+    if cure := asynchronous(fn):
+        raise TypeError(f"parallel() decorates {short_repr(fn)}; {cure}")
+    return fn
 
 
 parallel.__module__ = "parmap"

@@ -43,3 +43,19 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
+
+
+def short_repr(value: object) -> str:
+    """Return a short repr of *value*, whatever its `__repr__` does."""
+    from reprlib import Repr
+
+    short = Repr()
+    short.maxstring = short.maxother = 200
+    # Cut before their repr is made, as `str` is.
+    vars(short).update(repr_bytes=short.repr_str, repr_bytearray=short.repr_str)
+    try:
+        return short.repr(value)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"

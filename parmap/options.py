@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from contextvars import ContextVar, Token
 
+from .callables import asynchronous
+from .errors import short_repr
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +39,9 @@ _process_wide: dict[str, Any] = {}
 _in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", default=None)
 
 
-def resolve(given: dict[str, Any], door: str) -> dict[str, Any]:
-    """Return all options for a call of *door*: those *given*, checked, and defaults."""
-    _check_each(given, door)
+def resolve(given: dict[str, Any], door: str, fn: object = None) -> dict[str, Any]:
+    """Return all options for a call of *door* with *fn*: those *given*, checked, and defaults."""
+    _check_each(given, door, fn)
     context = _in_context.get()
     if not (given or context or _process_wide):
         return DEFAULTS
@@ -56,35 +59,101 @@ def over(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
     return {**outer, **inner}
 
 
-def check(options: dict[str, Any], door: str) -> None:
+def check(options: dict[str, Any], door: str, fn: object = None) -> None:
     """Raise TypeError or ValueError, naming option, value and cure, if one is wrong."""
-    _check_each(options, door)
+    _check_each(options, door, fn)
     _check_together({**DEFAULTS, **options})
 
 
-def _check_each(options: dict[str, Any], door: str) -> None:
+def _check_each(options: dict[str, Any], door: str, fn: object) -> None:
     for name, value in options.items():
         if name not in _CHECKS:
-            raise TypeError(_unknown(name, door))
+            raise TypeError(_unknown(name, value, door, fn))
         _CHECKS[name](value)
 
 
-def _unknown(name: str, door: str) -> str:
+# What an option of this name is called elsewhere, without underscores, and what to write here;
+# `{value}` is what was given.
+_ELSEWHERE = {
+    "the number of workers is workers={value}": (
+        "njobs jobs nworkers numworkers numberofworkers maxworkers poolsize processes nprocesses "
+        "numprocesses maxprocesses nproc nprocs numproc numprocs procs ncpu ncpus numcpu numcpus "
+        "cpus cpucount ncores numcores cores nodes nthreads numthreads maxthreads threads"
+    ),
+    "the number of tasks in a message is chunksize={value}": (
+        "chunk chunks chunklen chunklength batch batchsize tasksperchunk itemsperchunk"
+    ),
+    "how far to read ahead is said to pimap: pimap(..., buffersize={value})": (
+        "buffer buffersize bufsize maxbuffer prefetch predispatch lookahead maxtasksactive"
+    ),
+    "a list is in the order of the input; pimap(..., ordered=False) gives each result when it is "
+    "there": "ordered order keeporder unordered",
+    "pimap returns an iterator, pimap(..., ordered=False) one that does not wait for the next in "
+    "order": "returnas asgenerator lazy stream streaming",
+    "arguments of the initializer are bound with functools.partial: "
+    "initializer=partial(initializer, ...)": "initargs initkwargs initializerargs workerinit",
+    "arguments that are the same for all tasks are bound with functools.partial: "
+    "partial(fn, ...)": "args kwargs kwds fnargs fnkwargs funcargs funckwargs extraargs "
+    "pmargs commonargs constants",
+    "how many tasks there are is for the bar: progress={{'total': {value}}}": (
+        "total length iterablelen ntasks numtasks"
+    ),
+    "the label of the bar is progress={value}": "desc description label title pmdesc",
+    "where tasks run is said by executor: 'processes', 'threads', 'serial', 'multiprocessing', "
+    "'futures', 'joblib', or an instance": (
+        "backend prefer require mode method scheduler pool parallel usethreads usethreading "
+        "startmethod mpcontext context"
+    ),
+    "a bar is drawn by progress=True": (
+        "verbose verbosity pbar bar progressbar showprogress displayprogress pmpbar tqdm disable"
+    ),
+    "a worker is replaced after max_tasks_per_worker={value}": (
+        "maxtasks maxtasksperchild tasksperworker workerlifespan"
+    ),
+    "failures take their tasks' places with on_error='return', or with a function of the Failure": (
+        "errorcallback errors returnexceptions returnerrors ignoreerrors ignoreexceptions "
+        "skiperrors raiseerrors onexception exceptions"
+    ),
+    "pimap gives each result when it is there": "callback",
+    "seconds for one task are timeout={value}": "tasktimeout timelimit maxtime",
+    "further attempts are retries={value}": (
+        "retry maxretries nretries numretries tries attempts maxattempts"
+    ),
+}
+
+
+def _unknown(name: str, value: object, door: str, fn: object) -> str:
+    """Say what to write instead of an option of *door* that does not exist."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name, DEFAULTS, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(DEFAULTS)}"
-    return f"{door}() has no option {name!r}; {hint}"
+    from .callables import has_parameter
+
+    cures = {word: cure for cure, words in _ELSEWHERE.items() for word in words.split()}
+    cures |= {option.replace("_", ""): f"did you mean {option!r}?" for option in DEFAULTS}
+    word, shown = name.replace("_", "").lower(), short_repr(value)
+    if word in ("processes", "threads") and isinstance(value, bool):  # yes or no, not how many
+        word = "backend"
+    bind = f"a parameter of fn is bound with functools.partial: partial(fn, {name}={shown})"
+    hints = []
+    if word in cures:
+        hints.append(cures[word].format(value=shown))
+    if fn is not None and has_parameter(fn, name):
+        hints.append(bind)
+    if not hints and (near := get_close_matches(word, cures, 1, 0.6)):
+        hints.append(cures[near[0]].format(value=shown))
+    if not hints:
+        hints.append(f"the options are {', '.join(DEFAULTS)}")
+    return f"{door}() has no option {name!r}; {'; '.join(hints)}"
 
 
 def _wrong(name: str, value: object, must: str) -> str:
-    return f"{name} must be {must}, got {value!r}"
+    return f"{name} must be {must}, got {short_repr(value)}"
 
 
 def _whole(name: str, value: object, must: str) -> int:
     """Return *value* if it is an integer, NumPy's too, but no bool; raise TypeError otherwise."""
-    if not isinstance(value, bool) and hasattr(value, "__index__"):
-        return int(value.__index__())
+    if not isinstance(value, bool) and hasattr(type(value), "__index__"):
+        return int(value.__index__())  # type: ignore[attr-defined]
     raise TypeError(_wrong(name, value, must))
 
 
@@ -116,8 +185,9 @@ def _check_chunksize(value: object) -> None:
 
 
 def _check_on_error(value: object) -> None:
-    if not callable(value) and value not in ("raise", "return"):
-        must = "'raise', 'return' or a function of the Failure"
+    named = isinstance(value, str) and value in ("raise", "return")
+    if not named and (not callable(value) or asynchronous(value)):
+        must = "'raise', 'return' or a function of the Failure, none that is to be awaited"
         raise ValueError(_wrong("on_error", value, must))
 
 
@@ -131,9 +201,9 @@ def _check_timeout(value: object) -> None:
     must = "None or the seconds that a task may take, more than 0"
     if value is None:
         return
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
         raise TypeError(_wrong("timeout", value, must))
-    if not float(value) > 0:
+    if not float(value) > 0:  # type: ignore[arg-type]
         raise ValueError(_wrong("timeout", value, must))
 
 
@@ -150,8 +220,11 @@ def _check_progress(value: object) -> None:
 
 
 def _check_initializer(value: object) -> None:
-    if value is not None and not callable(value):
-        must = "None or a function without arguments (bind arguments with functools.partial)"
+    if value is not None and (not callable(value) or asynchronous(value)):
+        must = (
+            "None or a function without arguments (bind arguments with functools.partial), "
+            "none that is to be awaited"
+        )
         raise TypeError(_wrong("initializer", value, must))
 
 
@@ -170,15 +243,17 @@ _CHECKS: dict[str, Callable[[object], None]] = {
 
 def _check_together(options: dict[str, Any]) -> None:
     for name in OWN_WORKERS:
-        if options[name] is not None and options["executor"] not in ("auto", "processes"):
+        executor = options["executor"]
+        ours = isinstance(executor, str) and executor in ("auto", "processes")
+        if options[name] is not None and not ours:
             raise ValueError(
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
-                f"be killed and replaced one by one; got executor={options['executor']!r}"
+                f"be killed and replaced one by one; got executor={short_repr(executor)}"
             )
     if not isinstance(options["executor"], str) and options["workers"] is not None:
         raise ValueError(
             f"workers={options['workers']!r} cannot be given together with an executor instance, "
-            f"which has its own: {options['executor']!r}"
+            f"which has its own: {short_repr(options['executor'])}"
         )
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 from collections import deque
 
-from .errors import ExecutorUnavailable
+from .errors import ExecutorUnavailable, short_repr
 from .events import Batch, Chunk, Loss, Unsendable
 
 TYPE_CHECKING = False
@@ -268,7 +268,7 @@ def _failure(chunk: Chunk, position: int, caught: Caught) -> Failure:
     from .outcome import Failure
 
     try:
-        text = _brief(chunk.items[position])
+        text = short_repr(chunk.items[position])
     except IndexError:  # the input became shorter during the call
         text = "<gone>"
     return Failure(
@@ -281,19 +281,3 @@ def _failure(chunk: Chunk, position: int, caught: Caught) -> Failure:
         caught.seconds,
         caught.worker,
     )
-
-
-def _brief(value: object) -> str:
-    """Return a short repr of *value*, whatever its `__repr__` does."""
-    from reprlib import Repr
-
-    brief = Repr()
-    brief.maxstring = brief.maxother = 200
-    # Cut before their repr is made, as `str` is.
-    vars(brief).update(repr_bytes=brief.repr_str, repr_bytearray=brief.repr_str)
-    try:
-        return brief.repr(value)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return f"<{type(value).__qualname__} whose repr raises {type(error).__name__}>"

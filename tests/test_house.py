@@ -35,7 +35,7 @@ FLOORS = {
         *("environment", "shared"),
         *PICKLING,
     },
-    "ground": {"events", "errors", "outcome", "machine"},
+    "ground": {"callables", "events", "errors", "outcome", "machine"},
 }
 BESIDE = {"doors", "tools", "ground"}
 ORDER = list(FLOORS)

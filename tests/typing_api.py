@@ -1,10 +1,14 @@
-"""What type checkers must make of the API: checked by mypy --strict, never run.
+"""What type checkers must make of the API: checked by mypy and pyright, both strict, never run.
 
-A line marked as an error must be one: mypy warns about marks that nothing needs.
+A line marked as an error must be one: both complain about marks that nothing needs.
 """
 
+import multiprocessing
 from collections.abc import Callable, Iterator
-from typing import assert_type
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
+from multiprocessing.pool import ThreadPool
+from typing import Any, Literal, assert_type
 
 from parmap import (
     Failure,
@@ -70,6 +74,9 @@ assert_type(pmap(join, ints, strings, on_error="return"), list[bytes | Failure])
 assert_type(
     pmap(five, ints, strings, floats, blobs, truths, on_error="return"), list[list[int] | Failure]
 )
+assert_type(pmap(three, ints, strings, floats, on_error="return"), list[str | Failure])
+assert_type(pmap(four, ints, strings, floats, blobs, on_error="return"), list[complex | Failure])
+assert_type(pmap(partial(int, base=2), ["1"], on_error="return"), list[int | Failure])
 
 
 def instead(failure: Failure) -> None:
@@ -78,6 +85,31 @@ def instead(failure: Failure) -> None:
 
 assert_type(pmap(half, ints, on_error=instead), list[float | None])
 assert_type(pmap(join, ints, strings, on_error=instead), list[bytes | None])
+assert_type(pmap(lambda x: str(x), ints, on_error=lambda failure: 0.5), list[str | float])
+
+# executor
+
+
+class OfJoblib:
+    """What `joblib.Parallel` has, which ships no types."""
+
+    n_jobs = 2
+
+    def __call__(self, iterable: Any) -> Any:
+        return iterable
+
+
+def run_on(executor: Executor, name: Literal["threads", "processes"]) -> None:
+    assert_type(pmap(half, ints, executor=executor), list[float])
+    assert_type(pmap(half, ints, executor=name), list[float])
+
+
+pmap(half, ints, executor=ThreadPoolExecutor(2))
+pmap(half, ints, executor=ProcessPoolExecutor(2))
+pmap(half, ints, executor=ThreadPool(2), on_error="return")
+pmap(half, ints, executor=multiprocessing.Pool(2))
+pmap(half, ints, executor=multiprocessing.get_context("spawn").Pool(2))
+pmap(half, ints, executor=OfJoblib())
 
 # pimap
 
@@ -100,6 +132,10 @@ assert_type(pcall([delayed(half)(1), delayed(half)(x=2)]), list[float])
 assert_type(pcall([delayed(half)(1)], on_error="return"), list[float | Failure])
 assert_type(pcall([delayed(half)(1)], on_error=instead), list[float | None])
 assert_type(pcall((delayed(join)(n, "a") for n in ints), workers=2), list[bytes])
+assert_type(pcall((half, (n,), {}) for n in ints), list[float])
+assert_type(delayed(sorted)("bca", reverse=True)[1:], tuple[tuple[Any, ...], dict[str, Any]])
+mixed: list[object] = pcall([delayed(max)(3, 8), delayed(sorted)("bca", reverse=True)])
+numbers: list[float] = pcall([delayed(pow)(2, 3), delayed(round)(2.567, ndigits=1)])
 
 # @parallel
 
@@ -206,3 +242,19 @@ bare(1, "b", 2)  # type: ignore[call-arg]
 with_options(b=1)  # type: ignore[call-arg]
 parallel_config(worker=2)  # type: ignore[call-arg]
 partition(3)  # type: ignore[arg-type]
+pmap(half, strings, on_error="return")  # type: ignore[call-overload]
+pmap(half, ints, strings, on_error="return")  # type: ignore[call-overload]
+pmap(join, ints, on_error="return")  # type: ignore[call-overload]
+pmap(half, strings, on_error=instead)  # type: ignore[arg-type]
+pimap(half, strings, on_error="return")  # type: ignore[call-overload]
+pimap(five, ints, strings, floats, blobs, ints, on_error="return")  # type: ignore[call-overload]
+pmap(half, ints, executor="process")  # type: ignore[call-overload]
+pimap(half, ints, executor="thread")  # type: ignore[call-overload]
+pstarmap(half, pairs, executor="Threads")  # type: ignore[call-overload]
+pcall([delayed(half)(1)], executor="fork")  # type: ignore[call-overload]
+bare.map(ints, executor="processs")  # type: ignore[call-overload]
+parallel(executor="loky")  # type: ignore[call-overload]
+parallel_config(executor="process")  # type: ignore[arg-type]
+pmap(half, ints, executor=4)  # type: ignore[call-overload]
+parallel_config(on_error="ignore")  # type: ignore[arg-type]
+pcall([half, half])  # type: ignore[arg-type]
