@@ -9,7 +9,7 @@ from importlib import import_module
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from .api import pimap, pmap, pstarmap
+from .api import pimap, pmap, pstarmap, shorten
 from .callables import Wrapper, asynchronous
 from .errors import short_repr
 from .options import check, over
@@ -53,11 +53,19 @@ class Parallel(Wrapper, Generic[P, R]):
 
     def map(self, *iterables: Iterable[Any], **options: Any) -> list[R]:
         """Return `pmap(self, *iterables)` with the decorator's options and *options*."""
-        return pmap(self, *iterables, **over(self._options, options))
+        try:
+            return pmap(self, *iterables, **over(self._options, options))
+        except BaseException as error:
+            shorten(error)
+            raise
 
     def starmap(self, iterable: Iterable[Iterable[Any]], **options: Any) -> list[R]:
         """Return `pstarmap(self, iterable)` with the decorator's options and *options*."""
-        return pstarmap(self, iterable, **over(self._options, options))
+        try:
+            return pstarmap(self, iterable, **over(self._options, options))
+        except BaseException as error:
+            shorten(error)
+            raise
 
     def imap(self, *iterables: Iterable[Any], **options: Any) -> Stream[R]:
         """Return `pimap(self, *iterables)` with the decorator's options and *options*."""

@@ -389,6 +389,41 @@ def test_tasks_in_threads_run_in_the_callers_context(executor, tmp_path):
     assert contextvars.copy_context().run(attempt) == [("set", 5)] * 4
 
 
+SKLEARN = """
+import sklearn
+from parmap import pmap
+def work(x):
+    return sklearn.get_config()["working_memory"]
+with sklearn.config_context(working_memory=77):
+    print(pmap(work, range(3), executor="threads"))
+print(pmap(work, range(3), executor="threads") == [sklearn.get_config()["working_memory"]] * 3)
+"""
+
+
+def test_tasks_in_threads_have_the_settings_of_scikit_learn(script, tmp_path):
+    """What sklearn.config_context says in the caller holds in threads, though no context has it."""
+    (tmp_path / "sklearn.py").write_text(STANDIN)  # keeps its settings the way scikit-learn does
+
+    assert script(SKLEARN).stdout == "[77, 77, 77]\nTrue\n"
+
+
+STANDIN = """
+import threading
+from contextlib import contextmanager
+_local = threading.local()
+def get_config():
+    return dict(vars(_local).setdefault("config", {"working_memory": 1024, "display": "text"}))
+@contextmanager
+def config_context(*, working_memory, display="text"):
+    before = get_config()
+    _local.config = {"working_memory": working_memory, "display": display}
+    try:
+        yield
+    finally:
+        _local.config = before
+"""
+
+
 # Opaque callables
 
 
@@ -685,6 +720,14 @@ def test_a_traceback_shows_one_frame_of_ours(where_cheaply, door):
     assert names[0][0] == "test_input.py"
     assert len(ours) == 1, names
     assert len(names) <= 3, names
+
+
+def test_a_traceback_of_a_decorated_function_shows_one_frame_of_ours():
+    """The methods that the decorator adds are one frame, too."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        parmap.parallel(invert).map([1, 0])
+
+    assert [entry.name for entry in caught.traceback][1:] == ["map", "invert"]
 
 
 def invert(x):

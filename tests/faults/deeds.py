@@ -50,6 +50,36 @@ def dies_at_pickle(x):
     return DiesAtPickle()
 
 
+class RaisesAtUnpickle:
+    """An input that is well where it was made, as good as a 7, and cannot be made elsewhere."""
+
+    def __init__(self):
+        self.home = os.getpid()
+
+    def __rmul__(self, x):
+        return x * 7
+
+    def __reduce__(self):
+        return _raise_elsewhere, (self.home,)
+
+
+def _raise_elsewhere(home):
+    if os.getpid() != home:
+        raise LookupError("only at home")
+    return RaisesAtUnpickle()
+
+
+def asks_on_the_terminal(x):
+    with open("/dev/tty"):
+        return 2 * x
+
+
+def maps_itself(x):
+    from parmap import pmap
+
+    return pmap(maps_itself, [x], executor="processes", workers=1)[0]
+
+
 class DiesAtUnpickle:
     """An input that is well where it was made, and kills the process that unpickles it."""
 

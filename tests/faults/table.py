@@ -25,6 +25,7 @@ OUTCOMES = {
 SAME = "the same"
 TWICE = "the same; what was under way may run twice"
 ENDS = "ends the program"
+ASKS = "asks on the terminal of the program"
 WAITS = "the call waits for it"
 
 
@@ -215,6 +216,29 @@ FAULTS = {
         FINE,
         says=("lock", "cannot be pickled"),
         value="lock",
+    ),
+    "input-unloadable": Fault(
+        "has an input that cannot be unpickled",
+        deeds.exits_at_once,  # never called: the input is no index
+        "unpicklable",
+        FINE,
+        says=("input", "only at home"),
+        item=deeds.RaisesAtUnpickle,
+    ),
+    "terminal": Fault(
+        "asks on the terminal, as for a password",
+        deeds.asks_on_the_terminal,
+        "error",
+        ASKS,
+        dict.fromkeys(("multiprocessing", "futures", "joblib"), ASKS),
+        says=("/dev/tty",),
+    ),
+    "maps-itself": Fault(
+        "maps itself in worker processes, without end",
+        deeds.maps_itself,
+        "error",
+        "error",
+        says=("nested at most",),
     ),
     "closes-streams": Fault(
         "closes the file descriptors 0 to 2",
