@@ -457,7 +457,8 @@ def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator
 def _check_callable(fn: object, door: str) -> None:
     if not callable(fn):
         raise TypeError(
-            f"{door}() must be given a callable first, got {short_repr(fn)} of type {type(fn).__name__}"
+            f"{door}() must be given a callable first, got {short_repr(fn)} of type "
+            f"{type(fn).__name__}"
         )
     if cure := asynchronous(fn):
         raise TypeError(f"{door}() was given {short_repr(fn)}; {cure}")
@@ -476,7 +477,8 @@ def _check_iterables(iterables: tuple[object, ...], door: str) -> None:
                     f"chunksize={iterable} for so many tasks in a message"
                 )
             raise TypeError(
-                f"{door}() argument {position} must be an iterable, got {short_repr(iterable)}{cure}"
+                f"{door}() argument {position} must be an iterable, got {short_repr(iterable)}"
+                f"{cure}"
             )
 
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from itertools import islice
 from time import perf_counter, thread_time
 
+from .callables import advise
 from .errors import TaskTimeout
 from .events import Report
 from .note import MOVING, RUNNING, SINCE, STOP
@@ -48,6 +49,7 @@ def run_chunk(
         except BaseException as error:
             if _is_interrupt(error):
                 raise
+            advise(call.fn, call.shape, chunk.items, len(values), error)
             caught[len(values)] = catch(error, "error", perf_counter() - now)
             keep(None)
         now = perf_counter()
@@ -83,6 +85,7 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
         except BaseException as error:
             if _is_interrupt(error):
                 raise
+            advise(call.fn, call.shape, chunk.items, len(values), error)
             caught[len(values)] = catch(error, "error", perf_counter() - before)
             values.append(None)
         now = perf_counter()

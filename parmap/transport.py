@@ -14,7 +14,7 @@ import pickle
 import select
 import sys
 from contextlib import suppress
-from types import FunctionType, MethodType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,12 @@ def refusal(obj: object, name: str, error: BaseException) -> str:
     with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
         trail.extend(_culprits(obj, name))
     path, part = trail[-1]
-    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}"
+    cure = ""
+    if isinstance(part, GeneratorType):
+        cure = f"; {'return' if name == 'result' else 'give'} a list of what it yields"
+    elif isinstance(part, (CoroutineType, AsyncGeneratorType)):
+        cure = "; the task has to run it, with asyncio.run, and return what comes of it"
+    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}{cure}"
 
 
 def _culprits(obj: object, path: str) -> Iterator[tuple[str, object]]:

@@ -24,7 +24,6 @@ from functools import partial
 from time import perf_counter
 from weakref import WeakValueDictionary
 
-from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
 from .lifeline import hold
 from .note import LEAVING, LOADING, MOVING, RUNNING, SINCE, Page, be_silent, new_note, speak
@@ -168,10 +167,13 @@ def unpack(chunk: Chunk, answer: bytes | bytearray) -> Report:
     """
     kind, *rest = loads(answer)
     if kind == "refused":
+        from .outcome import end_chain
+
         error, where, text = rest
         with suppress(Exception):  # its class may forbid it
             error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
-        raise error from RemoteTraceback(text)
+        end_chain(error, text)
+        raise error
     if kind == "unloadable":
         return Report(chunk, [], loss=Loss(pickle.PicklingError(rest[0]), "unpicklable", "split"))
     body, caught, seconds, cpu = rest
