@@ -60,16 +60,22 @@ def has_parameter(fn: Any, name: str) -> bool:
     return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
-def advise(fn: Any, shape: str, item: Any, error: BaseException) -> None:
-    """Add a note to *error*, a TypeError of the call `fn(item)`, if `fn(*item)` is what fits."""
-    kind = type(item)
-    if shape != "item" or type(error) is not TypeError or not issubclass(kind, (tuple, list)):
+def advise(fn: Any, shape: str, items: Any, position: int, error: BaseException) -> None:
+    """Add a note to *error*, a TypeError of `fn(items[position])`, if `fn(*item)` is what fits."""
+    if shape != "item" or type(error) is not TypeError:
         return
     package = os.path.dirname(__file__) + os.sep
     frame = error.__traceback__
     while frame and frame.tb_frame.f_code.co_filename.startswith(package):
         frame = frame.tb_next
-    if frame is None and _binds(fn, tuple(item)) and not _binds(fn, (item,)):
+    if frame is not None:  # the task has begun
+        return
+    try:
+        item = items[position]
+        fits = isinstance(item, (tuple, list)) and _binds(fn, tuple(item))
+    except Exception:  # the input became shorter during the call
+        return
+    if fits and not _binds(fn, (item,)):
         error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
 
 

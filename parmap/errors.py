@@ -13,6 +13,10 @@ What a task itself raises keeps its own type.  Standard library only, and light 
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class WorkerCrashed(RuntimeError):
     """A worker process died while it ran a task; the message says how, and where the task stood.
@@ -43,6 +47,13 @@ class RemoteTraceback(Exception):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0]}"""'
+
+    def __reduce__(self) -> tuple[Any, ...]:  # under its public name nobody finds it
+        return _remote, self.args
+
+
+def _remote(text: str) -> RemoteTraceback:
+    return RemoteTraceback(text)
 
 
 def short_repr(value: object) -> str:

@@ -7,16 +7,26 @@ Its imports (dataclasses, typing) take 10 ms: it is imported when something fail
 from __future__ import annotations
 
 import pickle
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from operator import is_
+from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from .errors import RemoteTraceback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 Kind = Literal["error", "crash", "timeout", "unpicklable"]
+
+WIDEST = 400  # characters in a line of what is shown
+NOT_KEPT = ("__dict__", "__weakref__", "exceptions", "obj")  # not what AttributeError is about
+LINKS: Any = tuple(
+    vars(BaseException)[name] for name in ("__cause__", "__context__", "__suppress_context__")
+)
+CHAIN = 20  # exceptions of which one was raised while, or because of, the other
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class Caught:
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Failure:
     """The record of one failed task; it stands in the task's place under `on_error="return"`.
 
@@ -71,21 +81,42 @@ class Failure:
     def unwrap(self) -> NoReturn:
         """Raise the task's exception, with a note that names the task.
 
-        The traceback of the worker is its cause where the task ran in another process.
+        Where the task ran in another process, the worker's traceback ends the chain of its causes.
         """
         error = self.exception
         note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
         with suppress(Exception):  # its class may have other ideas of what can be set
-            here = BaseException.__getattribute__(error, "__traceback__")
-            if here is None and self.kind == "error":
-                BaseException.__setattr__(error, "__cause__", RemoteTraceback(self.traceback))
+            here = BaseException.__getattribute__(error, "__traceback__") is not None
+            if not here and self.kind == "error":
+                end_chain(error, self.traceback)
             notes = getattr(error, "__notes__", ())
             if note not in notes:
                 BaseException.__setattr__(error, "__notes__", [*notes, note])
         try:
             raise error
         finally:
-            del self, error  # the traceback holds this frame: with them it would be a cycle
+            # The traceback holds this frame: with them it would be a cycle.  Without the names, it
+            # could not be shown with the values of its arguments.
+            self = error = None  # type: ignore[assignment] # noqa: PLW0642
+
+    def __repr__(self) -> str:
+        lines = [
+            f"<Failure of task {self.index}, input: {self.input}",
+            f"{type(self.exception).__qualname__}: {_text(self.exception)}",
+            *self._place(),
+            f"kind {self.kind}, attempt {self.attempts}, {self.seconds:.3g} s, pid {self.worker}>",
+        ]
+        return "\n  ".join(map(_line, lines))
+
+    def _place(self) -> list[str]:
+        """Return the innermost place in the traceback, if there is one."""
+        text = self.traceback.split("+-+-", 1)[0]  # what follows is of the members of a group
+        places = re.findall(r'^[ |]*File "(.+)", line (\d+),? in (.+)$', text, re.MULTILINE)
+        found = places[-1:] if self.kind == "error" else places[:1]
+        return [f'File "{file}", line {line}, in {name}' for file, line, name in found]
+
+    def __copy__(self) -> Failure:
+        return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         whole = replace(self, exception=portable(self.exception, pickle.dumps, pickle.loads))
@@ -95,15 +126,73 @@ class Failure:
 Failure.__module__ = "parmap"
 
 
+def _line(text: str) -> str:
+    """Return the words of *text* in one line that is not too long."""
+    line = " ".join(text[: 2 * WIDEST].split())
+    return line if len(line) <= WIDEST else f"{line[:WIDEST]}..."
+
+
+def end_chain(error: BaseException, traceback: str) -> None:
+    """Let the chain of causes of *error* end with the *traceback* of the worker, once."""
+    seen = set()
+    last: Any = error
+    cause: Any = error
+    while cause is not None and type(cause) is not RemoteTraceback and id(cause) not in seen:
+        seen.add(id(cause))
+        last, (cause, context, suppressed) = cause, _links(cause)
+        if cause is None and not suppressed:
+            cause = context
+    LINKS[0].__set__(last, RemoteTraceback(traceback))
+
+
+def _links(error: BaseException) -> tuple[Any, Any, bool]:
+    """Return what *error* comes from: cause, context, and whether the context is not to be shown.
+
+    Not what the class may say of them, which may raise.
+    """
+    cause, context, suppressed = (slot.__get__(error) for slot in LINKS)
+    return cause, context, suppressed
+
+
 def portable(
-    error: BaseException, dumps: Callable[[Any], bytes], loads: Callable[[bytes], Any]
+    error: BaseException,
+    dumps: Callable[[Any], bytes],
+    loads: Callable[[bytes], Any],
+    seen: set[int] | None = None,
 ) -> BaseException:
-    """Return *error*, or the nearest exception to it that survives `loads(dumps(...))`.
+    """Return what unpickles as *error*, or as the nearest exception to it that can.
+
+    So do its causes and contexts, which pickle would leave out; those *seen* are not told again.
+    """
+    seen = set() if seen is None else seen
+    chain, links = [error], []
+    for member in chain:  # which grows
+        seen.add(id(member))
+        cause, context, suppressed = _links(member)
+        for other in (cause, context):
+            if other is not None and id(other) not in seen and len(chain) < CHAIN:
+                seen.add(id(other))
+                chain.append(other)
+        places = {id(other): place for place, other in enumerate(chain)}
+        links.append((places.get(id(cause)), places.get(id(context)), suppressed))
+    nearest = [_nearest(member, dumps, loads, seen) for member in chain]
+    if len(chain) == 1:
+        return nearest[0]
+    return _Stand(_chained, nearest, links)  # type: ignore[return-value]
+
+
+def _nearest(
+    error: BaseException,
+    dumps: Callable[[Any], bytes],
+    loads: Callable[[bytes], Any],
+    seen: set[int],
+) -> BaseException:
+    """Return *error* without its causes, or the nearest to it that survives `loads(dumps(...))`.
 
     Pickle rebuilds an exception by calling its class with `args`, which fails for every class
-    whose constructor wants something else.  So the steps down are: the exception itself; one of
-    its class, made without calling the constructor, a group of the nearest to its members; one of
-    its nearest built-in base class.
+    whose constructor wants something else, or makes something else of them.  So the steps down are:
+    the exception itself; one of its class, made without calling the constructor, a group of the
+    nearest to its members; one of its nearest built-in base class.
     """
 
     def survives(value: object) -> bool:
@@ -113,52 +202,113 @@ def portable(
             return False
         return True
 
+    whole = True  # all members of a group are themselves
+    members: list[BaseException] = []
+    if isinstance(error, BaseExceptionGroup):
+        with suppress(RecursionError):
+            members = [portable(member, dumps, loads, seen) for member in error.exceptions]
+            whole = all(map(is_, members, error.exceptions))
+
     def near(arg: object) -> object:
-        if survives(arg):
-            return arg
-        if isinstance(error, BaseExceptionGroup) and isinstance(arg, (list, tuple)):
-            with suppress(RecursionError):
-                return [portable(member, dumps, loads) for member in error.exceptions]
-        return _text(arg)
+        if members and isinstance(arg, (list, tuple)) and len(arg) == len(members):
+            return members
+        return arg if survives(arg) else _text(arg)
 
     try:
-        if type(loads(dumps(error))).__name__ == type(error).__name__:
+        if whole and _alike(loads(dumps(error)), error):
             return error
     except BaseException:  # noqa: S110 - whatever its __reduce__ raises, there are other ways
         pass
     # Not `error.args` and `vars(error)`: the class may have its own of these, which raise.
-    whole: Any = BaseException.__reduce__(error)
-    args = tuple(map(near, whole[1]))
-    state = {name: value for part in whole[2:] for name, value in part.items() if survives(value)}
-    twin: Any = _Twin(type(error), args, state)
+    parts: Any = BaseException.__reduce__(error)
+    args = tuple(map(near, parts[1]))
+    state = {name: value for part in parts[2:] for name, value in part.items() if survives(value)}
+    slots = {name: value for name, value in _slots(error) if survives(value)}
+    twin: Any = _Stand(_rebuild, type(error), args, state, slots)
     if survives(twin):
         return twin  # type: ignore[no-any-return]
-    base = next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
     text = f"{type(error).__qualname__}: {_text(error)}"
     try:
-        return base(text)  # type: ignore[no-any-return]
+        return _builtin(type(error))(text)
     except Exception:  # UnicodeDecodeError and its kind want five arguments
         return RuntimeError(text)
 
 
-class _Twin:
-    """Stands for an exception, and unpickles as one, by a call of `_rebuild`."""
+def _alike(copy: BaseException, error: BaseException) -> bool:
+    """Tell whether *copy* is what *error* is, as far as plain values say it."""
+    get: Any = BaseException.__getattribute__
+    kept = {"args": get(copy, "args"), **dict(_slots(copy))}
+    mine = {"args": get(error, "args"), **dict(_slots(error))}
+    return type(copy).__name__ == type(error).__name__ and all(
+        kept.get(name) == value for name, value in mine.items() if _is_plain(value)
+    )
+
+
+def _is_plain(value: object) -> bool:
+    if type(value) is tuple:
+        return all(map(_is_plain, value))
+    return type(value) in (str, bytes, int, float, bool)
+
+
+def _slots(error: BaseException) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of what *error* keeps outside of its `__dict__`.
+
+    So do the built-in classes, `OSError.filename` for one, and `__slots__`.
+    """
+    kinds = (MemberDescriptorType, GetSetDescriptorType)
+    for cls in type(error).__mro__:
+        for name, slot in () if cls in (BaseException, object) else vars(cls).items():
+            if type(slot) in kinds and name not in NOT_KEPT:
+                with suppress(Exception):  # it has no value
+                    if (value := slot.__get__(error)) is not None:
+                        yield name, value
+
+
+def _builtin(cls: type[BaseException]) -> type[BaseException]:
+    """Return the nearest built-in base of *cls*."""
+    return next(base for base in cls.__mro__ if base.__module__ == "builtins")
+
+
+class _Stand:
+    """Stands for an exception, and unpickles as one, by a call of a function."""
 
     def __init__(self, *parts: Any) -> None:
         self._parts = parts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, self._parts
+        return self._parts[0], self._parts[1:]
 
 
 def _rebuild(
-    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+    cls: type[BaseException],
+    args: tuple[Any, ...],
+    state: dict[str, Any],
+    slots: dict[str, Any],
 ) -> BaseException:
     """Make an exception of class *cls* without calling its constructor."""
-    error = cls.__new__(cls, *args)
+    error = _builtin(cls).__new__(cls, *args)
     BaseException.__setattr__(error, "args", args)  # its class may forbid it
     vars(error).update(state)
+    for base in cls.__mro__:
+        for name in slots.keys() & vars(base).keys():
+            with suppress(Exception):  # it cannot be set
+                vars(base)[name].__set__(error, slots[name])
     return error
+
+
+def _chained(
+    errors: list[BaseException], links: list[tuple[int | None, int | None, bool]]
+) -> BaseException:
+    """Return the first of *errors*, with what each comes from, by its place in the list."""
+    for error, (cause, context, suppressed) in zip(errors, links, strict=True):
+        values = (
+            None if cause is None else errors[cause],
+            None if context is None else errors[context],
+            suppressed,  # at last: a cause sets it
+        )
+        for slot, value in zip(LINKS, values, strict=True):
+            slot.__set__(error, value)
+    return errors[0]
 
 
 def _text(value: object) -> str:

@@ -12,7 +12,7 @@ import io
 import pickle
 import sys
 from contextlib import suppress
-from types import FunctionType, MethodType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 
 from .arrays import PROTOCOL, of_numpy
 from .importable import away, names_away
@@ -132,7 +132,12 @@ def refusal(obj: object, name: str, error: BaseException, reducers: Reducers = N
     with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
         trail.extend(_culprits(obj, name, reducers))
     path, part = trail[-1]
-    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}"
+    cure = ""
+    if isinstance(part, GeneratorType):
+        cure = f"; {'return' if name == 'result' else 'give'} a list of what it yields"
+    elif isinstance(part, (CoroutineType, AsyncGeneratorType)):
+        cure = "; the task has to run it, with asyncio.run, and return what comes of it"
+    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}{cure}"
 
 
 def _culprits(obj: object, path: str, reducers: Reducers) -> Iterator[tuple[str, object]]:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from .auto import Auto
 from .chunking import ALONE, budget
-from .errors import ExecutorUnavailable
+from .errors import ExecutorUnavailable, short_repr
 from .executors.serial import Serial
 from .machine import imported, interpreter, usable_cpus
 from .options import OWN_WORKERS
@@ -185,7 +185,7 @@ def _borrowed(call: Call, instance: Any) -> Executor:
         return Joblib(call, budget, instance, borrowed=True)
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
-        f"multiprocessing.pool.Pool or joblib.Parallel, got {instance!r}"
+        f"multiprocessing.pool.Pool or joblib.Parallel, got {short_repr(instance)}"
     )
 
 

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from itertools import islice
 from time import perf_counter, thread_time
 
+from .callables import advise
 from .errors import TaskTimeout
 from .events import Chunk, Report
 from .note import MOVING, RUNNING, SINCE, STOP
@@ -54,6 +55,7 @@ def run_chunk(
         except BaseException as error:
             if _is_interrupt(error):
                 raise
+            advise(call.fn, call.shape, chunk.items, len(values), error)
             caught[len(values)] = catch(error, "error", perf_counter() - now)
             keep(None)
         now = perf_counter()
@@ -98,6 +100,8 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
             if unread is not None and unread.has_raised(len(values), error):
                 break
             now = perf_counter()
+            drawn = items if unread is None else unread.drawn
+            advise(call.fn, call.shape, drawn, len(values), error)
             caught[len(values)] = catch(error, "error", now - before)
             values.append(None)
             break  # the loop would end here: whether to go on is not for us to say

@@ -28,7 +28,6 @@ from weakref import WeakValueDictionary
 
 from .arrival import load
 from .environment import enter, set_filters
-from .errors import RemoteTraceback
 from .events import Call, Chunk, Loss, Report
 from .importable import learn, look
 from .lifeline import hold
@@ -217,6 +216,8 @@ class Packed:
         """
         kind, *rest = loads(answer)
         if kind == "refused":
+            from .outcome import end_chain
+
             digest, missing, error, where, text = rest
             if digest != self.digest:  # it had an older one
                 return Report(chunk, [])
@@ -226,7 +227,8 @@ class Packed:
                     return Report(chunk, [])
             with suppress(Exception):  # its class may forbid it
                 error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
-            raise error from RemoteTraceback(text)
+            end_chain(error, text)
+            raise error
         if kind == "unloadable":
             text, missing = rest
             with suppress(pickle.PicklingError), Spawning() as spawning:

@@ -529,8 +529,9 @@ def test_the_error_tells_where_it_comes_from(where):
     assert "work.py" in text
     assert "inner-key" in text
     if where.abroad:
-        assert "in raise_from" in str(caught.value.__cause__)
-        assert "inner-key" in str(caught.value.__cause__)
+        assert type(caught.value.__cause__) is KeyError
+        assert "in raise_from" in str(caught.value.__cause__.__cause__)
+        assert "inner-key" in str(caught.value.__cause__.__cause__)
 
 
 def test_the_error_names_the_task(where):
