@@ -38,8 +38,8 @@ def deep(*args):
 
 MEANT = {
     "workers=4": (
-        "n_jobs processes max_workers nprocs num_cpus ncpus n_cpus num_workers n_workers nodes jobs "
-        "threads cores num_processes nproc N_JOBS max_worker num_worker"
+        "n_jobs processes max_workers nprocs num_cpus ncpus n_cpus num_workers n_workers nodes "
+        "jobs threads cores num_processes nproc N_JOBS max_worker num_worker"
     ),
     "chunksize": "chunk_size chunk_sise chunksise chunk batch_size batchsize",
     "buffersize=4": "buffer_size buffersize prefetch pre_dispatch",
@@ -766,22 +766,29 @@ SHOWN = """
 from parmap import pmap
 def invert(x):
     return 1 / x
-pmap(invert, [1, 0], executor="EXECUTOR")
+FAILING
 """
 
 
 @pytest.mark.parametrize("executor", ["serial", "processes"])
-def test_ipython_can_show_the_arguments_of_unwrap(script, executor):
-    """In a verbose traceback no frame of `unwrap` has lost its arguments."""
+@pytest.mark.parametrize(
+    "failing",
+    [
+        "pmap(invert, [1, 0], executor='{}')",
+        "pmap(invert, [1, 0], executor='{}', on_error='return')[1].unwrap()",
+    ],
+)
+def test_ipython_can_show_the_arguments_of_every_frame(script, executor, failing):
+    """In a verbose traceback no frame of ours has lost its arguments."""
     pytest.importorskip("IPython", reason="IPython is not installed")
-    source = "%xmode Verbose\n" + SHOWN.replace("EXECUTOR", executor)
+    source = "%xmode Verbose\n" + SHOWN.replace("FAILING", failing.format(executor))
     wrapped = f"get_ipython().run_cell({source!r})"
 
     done = script(wrapped, "ipython")
 
     assert "ZeroDivisionError" in done.stdout
-    assert "unwrap" in done.stdout
-    assert not re.search(r"unwrap.*failed resolving", done.stdout)
+    assert ("in pmap(" in done.stdout) == ("unwrap" not in failing)
+    assert "failed resolving" not in done.stdout
 
 
 def test_unwrap_leaves_no_cycle(processes_only):
