@@ -38,8 +38,8 @@ def deep(*args):
 
 MEANT = {
     "workers=4": (
-        "n_jobs processes max_workers nprocs num_cpus ncpus n_cpus num_workers n_workers nodes jobs "
-        "threads cores num_processes nproc N_JOBS max_worker num_worker"
+        "n_jobs processes max_workers nprocs num_cpus ncpus n_cpus num_workers n_workers nodes "
+        "jobs threads cores num_processes nproc N_JOBS max_worker num_worker"
     ),
     "chunksize": "chunk_size chunk_sise chunksise chunk batch_size batchsize",
     "buffersize=4": "buffer_size buffersize prefetch pre_dispatch",
@@ -674,7 +674,7 @@ def test_what_survives_is_the_error_itself():
 
 def test_a_failure_is_a_few_readable_lines(where):
     """It shows index, input, exception, where that was raised, kind, attempts, seconds, worker."""
-    ok, failure = pmap(partial(work.refuse, 7), [1, 7], on_error="return", **where.options)
+    _, failure = pmap(partial(work.refuse, 7), [1, 7], on_error="return", **where.options)
 
     lines = repr(failure).splitlines()
     assert len(lines) == 4
