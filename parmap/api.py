@@ -85,12 +85,14 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         A list with one result for each task, in the order of the input.
 
     Raises:
-        TypeError: *fn* is not callable, an argument not iterable, or an option unknown.
+        TypeError: *fn* is not callable or a coroutine function, an argument not iterable, or an
+            option unknown.
         ValueError: an option is out of range, or one that the executor cannot honour.
         ExecutorUnavailable: the executor cannot run here.
         pickle.PicklingError: *fn* cannot be sent to another process, and the executor needs it.
-        Exception: what the first failing task raised, under `on_error="raise"`, with the worker's
-            traceback as its cause and a note naming the task; or what an iterable raised.
+        Exception: what the first failing task raised, under `on_error="raise"`, with a note naming
+            the task, its own causes and, at their end, the worker's traceback; or what an iterable
+            raised.
 
     A task that kills its worker fails with WorkerCrashed.  What else its worker had done in the
     last 5 ms (0.15 ms for each of more than 33 workers) and not sent yet runs again, and so do

@@ -50,8 +50,9 @@ class Failure:
     Attributes:
         index: position of the task in the whole input, from 0.
         input: `repr` of the task's input, shortened to a few hundred characters.
-        exception: what the task raised.  An exception that cannot be pickled arrives from another
-            process rebuilt from its class, its `args` and what can be pickled of its attributes.
+        exception: what the task raised, with its causes.  One that cannot be pickled arrives from
+            another process rebuilt from its class, its `args` and what can be pickled of its
+            attributes.
         traceback: the traceback at the place where the task ran, as text; after a crash or a
             timeout where it stood, most recent call first, "" where that is not known.
         kind: `"error"` (it raised), `"crash"` (its worker process died), `"timeout"` (it took
@@ -83,6 +84,16 @@ class Failure:
 
         Where the task ran in another process, the worker's traceback ends the chain of its causes.
         """
+        error = self._annotated()
+        try:
+            raise error
+        finally:
+            # The traceback holds this frame: with them it would be a cycle.  Without the names, it
+            # could not be shown with the values of its arguments.
+            self = error = None  # type: ignore[assignment] # noqa: PLW0642
+
+    def _annotated(self) -> BaseException:
+        """Return the task's exception as `unwrap` raises it."""
         error = self.exception
         note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
         with suppress(Exception):  # its class may have other ideas of what can be set
@@ -92,12 +103,7 @@ class Failure:
             notes = getattr(error, "__notes__", ())
             if note not in notes:
                 BaseException.__setattr__(error, "__notes__", [*notes, note])
-        try:
-            raise error
-        finally:
-            # The traceback holds this frame: with them it would be a cycle.  Without the names, it
-            # could not be shown with the values of its arguments.
-            self = error = None  # type: ignore[assignment] # noqa: PLW0642
+        return error
 
     def __repr__(self) -> str:
         lines = [
