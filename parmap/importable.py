@@ -40,10 +40,8 @@ def by_value(name: object) -> bool:
 
 def names_away(data: bytes) -> bool:
     """Tell whether the pickle *data* refers to one of the modules in `away`."""
-    for name in tuple(away):  # before each text there is its length
-        if len(name).to_bytes(4, "little")[:1] + name.encode() in data:
-            return True
-    return False
+    # Before each text there is its length.
+    return any(len(name).to_bytes(4, "little")[:1] + name.encode() in data for name in tuple(away))
 
 
 def look(obj: Any) -> None:
@@ -117,7 +115,7 @@ def _is_found(name: str, module: ModuleType) -> bool | None:
     path = None
     if parent:
         package = sys.modules.get(parent)
-        around = None if package is None else _verdict(parent, package)
+        around = False if package is None else _verdict(parent, package)
         path = getattr(package, "__path__", None)
         if not around or path is None:
             return around
