@@ -9,6 +9,7 @@ import os
 import pickle
 import sys
 from contextvars import ContextVar, copy_context
+from weakref import WeakKeyDictionary
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,16 +20,22 @@ if TYPE_CHECKING:
 class Arrived:
     """An object that was loaded here, and what came with it."""
 
-    __slots__ = ("main", "obj", "values")
+    __slots__ = ("classes", "main", "obj", "token", "values")
 
     def __init__(self) -> None:
         self.obj: Any = None
         self.values: list[tuple[ContextVar[Any], Any]] = []
         self.main: dict[str, Any] = {}
+        self.classes: list[tuple[Any, Callable[..., Any], Any]] = []  # with their contents
+        self.token = object()
 
     def run(self, function: Callable[..., Any], *args: Any) -> Any:
         """Call *function* so that it sees what came."""
         _publish(self.main)
+        for cls, fill, state in self.classes:
+            if _filled.get(cls) is not self.token:  # another call has brought it, too
+                fill(cls, state)
+                _filled[cls] = self.token
         if not self.values:
             return function(*args)
         context = copy_context()
@@ -62,6 +69,18 @@ def keep_main(main: dict[str, Any]) -> None:
     """Keep names of the caller's `__main__` for what is loaded."""
     if (arrived := _arriving.get()) is not None:
         arrived.main.update(main)
+
+
+# The tokens of what the classes here were filled from last.
+_filled: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def fill_class(cls: Any, fill: Callable[..., Any], state: Any) -> None:
+    """Give *cls* its contents by `fill(cls, state)`, and again if another call has changed them."""
+    fill(cls, state)
+    if (arrived := _arriving.get()) is not None:
+        arrived.classes.append((cls, fill, state))
+        _filled[cls] = arrived.token
 
 
 _published: dict[str, Any] = {}

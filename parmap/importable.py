@@ -115,7 +115,7 @@ def _is_found(name: str, module: ModuleType) -> bool | None:
     path = None
     if parent:
         package = sys.modules.get(parent)
-        around = None if package is None else _verdict(parent, package)
+        around = False if package is None else _verdict(parent, package)
         path = getattr(package, "__path__", None)
         if not around or path is None:
             return around

@@ -12,6 +12,7 @@ import io
 import pickle
 import sys
 from contextlib import suppress
+from contextvars import ContextVar
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 
 from .arrays import PROTOCOL, of_numpy
@@ -186,6 +187,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:
             if name in obj.__globals__:
                 yield f".<global {name}>", obj.__globals__[name]
         yield ".__defaults__", obj.__defaults__
+    elif type(obj) is ContextVar:
+        yield ".<value>", obj.get(None)
     slots = [name for cls in type(obj).__mro__ for name in getattr(cls, "__slots__", ())]
     if not isinstance(obj, (type, FunctionType)):
         names = [*getattr(obj, "__dict__", ()), *slots]

@@ -16,7 +16,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import CodeType, FunctionType, ModuleType
 from weakref import WeakSet
 
-from .arrival import here, keep_main, keep_value
+from .arrival import fill_class, here, keep_main, keep_value
 from .importable import SCRIPT, by_value
 
 TYPE_CHECKING = False
@@ -235,7 +235,7 @@ def _once(cls: Any, reduced: Any) -> Any:
 def _fill_class(cls: type, parts: tuple[Callable[..., Any], Any]) -> None:
     if cls not in _own:
         fill, state = parts
-        fill(cls, state)
+        fill_class(cls, fill, state)
         _arrived.add(cls)
 
 

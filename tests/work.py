@@ -4,6 +4,7 @@ Standard library and parmap only, for every worker of every test imports this mo
 to wait does so for a file of the test's own folder, and gives up with an error, never in silence.
 """
 
+import contextvars
 import dataclasses
 import enum
 import os
@@ -16,6 +17,7 @@ from parmap import parallel, pmap
 
 PATIENCE = 60.0
 MARKS: set[str] = set()
+VARIABLE: contextvars.ContextVar[object] = contextvars.ContextVar("VARIABLE")
 
 
 def double(x):
