@@ -21,7 +21,6 @@ from .importable import away, names_away
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from types import ModuleType
     from typing import Any
 
     Reducer = Callable[[Any], Any]
@@ -89,7 +88,17 @@ def _with_table(
     return buffer.getvalue()
 
 
-makers: dict[str, Callable[[ModuleType], Mapping[type, Reducer]]] = {"numpy": of_numpy}
+def _of_connections(connection: Any) -> Mapping[type, Reducer]:
+    def refuse(_: object) -> Any:  # pickle would send the number of a descriptor
+        raise TypeError("a connection belongs to its process: give it to tasks, do not return it")
+
+    return {connection.Connection: refuse}
+
+
+makers: dict[str, Callable[[Any], Mapping[type, Reducer]]] = {
+    "numpy": of_numpy,
+    "multiprocessing.connection": _of_connections,
+}
 """For libraries whose objects are reduced in a way of ours: from the module to a table of them."""
 
 _made: dict[type, Reducer] = {}  # what those have made whose module was there

@@ -247,6 +247,18 @@ def test_what_a_fork_context_made_is_refused_with_the_cure():
             call()
 
 
+def test_a_connection_that_is_returned_is_refused():
+    """A result that is an end of a pipe would be the wrong descriptor in the caller."""
+    here, there = multiprocessing.get_context("spawn").Pipe()
+
+    (failure,) = pmap(lambda x: there, [1], on_error="return", executor="processes")
+
+    assert failure.kind == "unpicklable"
+    assert "give it to tasks" in str(failure.exception)
+    here.close()
+    there.close()
+
+
 def test_a_socket_is_refused_as_ever():
     """What multiprocessing would send while it starts a process, though it is not its own."""
     with socket.socket() as line, pytest.raises(pickle.PicklingError, match="socket"):
