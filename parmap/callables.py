@@ -33,20 +33,20 @@ def function_of(fn: Any) -> FunctionType | None:
 
 def asynchronous(fn: Any) -> str:
     """Say what to map instead of *fn* if what its call makes has to be awaited, else ""."""
-    function = function_of(fn)
+    function = fn if type(fn) is FunctionType else function_of(fn)
     flags = 0 if function is None else function.__code__.co_flags
+    if not flags & (COROUTINE | ASYNC_GENERATOR):
+        return ""
     if flags & COROUTINE:
         return (
             "the call of a coroutine function runs nothing: map one that runs it to its end, "
             "lambda x: asyncio.run(fn(x)), with executor='threads' if it mostly waits"
         )
-    if flags & ASYNC_GENERATOR:
-        return (
-            "the call of an async generator function runs nothing: map one that runs it to its "
-            "end, lambda x: asyncio.run(collect(x)), where `async def collect(x)` returns "
-            "[item async for item in fn(x)]"
-        )
-    return ""
+    return (
+        "the call of an async generator function runs nothing: map one that runs it to its end, "
+        "lambda x: asyncio.run(collect(x)), where `async def collect(x)` returns "
+        "[item async for item in fn(x)]"
+    )
 
 
 def has_parameter(fn: Any, name: str) -> bool:
