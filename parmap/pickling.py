@@ -69,8 +69,7 @@ def dumps(
 
     buffer = io.BytesIO()
     pickler: Any = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
-    if table:
-        pickler.dispatch_table = pickler.dispatch_table.new_child(table)
+    pickler.table = table
     pickler.dump(obj)
     return buffer.getvalue()
 

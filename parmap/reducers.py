@@ -22,7 +22,7 @@ from .importable import SCRIPT, by_value
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import pickle
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     Reduced = tuple[Any, ...]
@@ -41,8 +41,12 @@ def cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        table: Mapping[type, Callable[[Any], Any]] = {}  # of this pickler; asked first
+
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)  # not isinstance: objects may say that they are of another
+            if (reduce := self.table.get(kind)) is not None:
+                return reduce(obj)
             if kind is FunctionType:
                 if obj.__code__ is DISPATCHER.__code__ and not _importable(obj):
                     return _reduce_dispatching(obj)
