@@ -41,12 +41,12 @@ def cloud_pickler() -> type[pickle.Pickler]:
     import cloudpickle
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-        table: Mapping[type, Callable[[Any], Any]] = {}  # its own: C has read the other by now
+        table: Mapping[type, Callable[[Any], Any]] = {}  # of this pickler; asked first
 
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)  # not isinstance: objects may say that they are of another
-            if kind in self.table:
-                return self.table[kind](obj)
+            if (reduce := self.table.get(kind)) is not None:
+                return reduce(obj)
             if kind is FunctionType:
                 if obj.__code__ is DISPATCHER.__code__ and not _importable(obj):
                     return _reduce_dispatching(obj)
