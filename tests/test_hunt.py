@@ -1,0 +1,54 @@
+"""What programs do with a map that other tests do not: kinds of input, of objects, of endings."""
+
+import pytest
+
+from parmap import pimap, pmap
+
+SLOTTED = """
+from parmap import pmap
+
+class One:
+    __slots__ = ("a", "__mine")
+    def __init__(self, a): self.a, self.__mine = a, 2 * a
+
+class Two(One):
+    __slots__ = "b"
+    def __init__(self, a): super().__init__(a); self.b = a
+
+class Open:
+    __slots__ = {"a": "a word on it", "__dict__": "", "__weakref__": ""}
+    def __init__(self, a): self.a = self.more = a
+
+def look(x, kind=None):
+    x = kind(x) if kind else x
+    names = [name for cls in type(x).__mro__ for name in vars(cls) if not name.startswith("__")]
+    return x, hasattr(x, "__dict__"), {n: getattr(x, n) for n in names if hasattr(x, n)}
+
+for kind in One, Two, Open:
+    for args in ([1, 2], [kind] * 2), ([kind(1), kind(2)],):
+        rows = [list(map(look, *args)), pmap(look, *args, executor="EXECUTOR", workers=2)]
+        kinds = {type(x) for row in rows for x, *_ in row}
+        again = [[look(x)[1:] for x, *_ in row] for row in rows]
+        print(rows[0][0][1:] == rows[1][0][1:], again[0] == again[1], kinds == {kind})
+"""
+
+
+@pytest.mark.parametrize(
+    "items",
+    [range(5), range(1, 6), [[1, 2], [3, 4]], list("abc"), [{}, None], [False]],
+    ids=str,
+)
+def test_an_array_is_input_item_by_item(where, items):
+    """Arrays of any length and kind are mapped as the loop goes over them."""
+    np = pytest.importorskip("numpy", reason="numpy is not installed")
+    array = np.array(items)
+    expected = [repr(x) for x in array]
+    assert pmap(repr, array, **where.options) == expected
+    assert list(pimap(repr, array, **where.options)) == expected
+
+
+@pytest.mark.parametrize("name", ["processes", "futures"])
+def test_classes_with_slots_keep_them(script, name):
+    """Objects of a script's classes with `__slots__` are the same in tasks and in results."""
+    out = script(SLOTTED.replace("EXECUTOR", name)).stdout.splitlines()
+    assert out == ["True True True"] * 6
