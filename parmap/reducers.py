@@ -227,22 +227,24 @@ def _once(cls: Any, reduced: Any) -> Any:
     if type(reduced) is not tuple or len(reduced) < 6:
         return reduced
     make, args, state, _, _, fill = reduced
-    if "__slots__" in vars(cls) and args[0] is type(cls):
-        args, state = _with_slots(cls, args, state)
+    if args[0] is type(cls):  # an enumeration comes with its bases there, and is complete
+        args, state = _complete(cls, args, state)
     if cls not in _arrived:
         _own.add(cls)
     return make, args, (fill, state), None, None, _fill_class
 
 
-def _with_slots(cls: type, args: Reduced, state: Reduced) -> tuple[Reduced, Reduced]:
-    """Have a class made with its slots: cloudpickle makes one without, whose objects have others."""
+def _complete(cls: type, args: Reduced, state: Reduced) -> tuple[Reduced, Reduced]:
+    """Add what cloudpickle leaves out when it makes *cls* anew: its full name, and its slots."""
     kind, name, bases, kwargs, *rest = args
     contents, *others = state
-    slots = {slot for slot, value in vars(cls).items() if type(value) is MemberDescriptorType}
-    contents = {key: value for key, value in contents.items() if key not in slots}
-    # Not as `__slots__` has them: names of two underscores are others by now, an iterator is empty.
-    slots |= {"__dict__", "__weakref__"} & vars(cls).keys()
-    kwargs = {**kwargs, "__slots__": tuple(sorted(slots))}
+    kwargs = {**kwargs, "__qualname__": cls.__qualname__}
+    if "__slots__" in vars(cls):
+        slots = {slot for slot, value in vars(cls).items() if type(value) is MemberDescriptorType}
+        contents = {key: value for key, value in contents.items() if key not in slots}
+        # Not as `__slots__` has them: there names may have two underscores, an iterator is empty.
+        slots |= {"__dict__", "__weakref__"} & vars(cls).keys()
+        kwargs["__slots__"] = tuple(sorted(slots))
     return (kind, name, bases, kwargs, *rest), (contents, *others)
 
 
