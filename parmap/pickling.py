@@ -143,11 +143,12 @@ def refusal(obj: object, name: str, error: BaseException, reducers: Reducers = N
         trail.extend(_culprits(obj, name, reducers))
     path, part = trail[-1]
     cure = ""
-    if isinstance(part, GeneratorType):
+    kind = type(part)  # not isinstance: what *part* says of its class may be anything, or raise
+    if issubclass(kind, GeneratorType):
         cure = f"; {'return' if name == 'result' else 'give'} a list of what it yields"
-    elif isinstance(part, (CoroutineType, AsyncGeneratorType)):
+    elif issubclass(kind, (CoroutineType, AsyncGeneratorType)):
         cure = "; the task has to run it, with asyncio.run, and return what comes of it"
-    return f"{path} (of type {type(part).__qualname__}) cannot be pickled: {error}{cure}"
+    return f"{path} (of type {kind.__qualname__}) cannot be pickled: {error}{cure}"
 
 
 def _culprits(obj: object, path: str, reducers: Reducers) -> Iterator[tuple[str, object]]:

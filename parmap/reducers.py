@@ -13,7 +13,7 @@ import os
 import sys
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from weakref import WeakSet
 
 from .arrival import fill_class, here, keep_main, keep_value
@@ -227,9 +227,25 @@ def _once(cls: Any, reduced: Any) -> Any:
     if type(reduced) is not tuple or len(reduced) < 6:
         return reduced
     make, args, state, _, _, fill = reduced
+    if args[0] is type(cls):  # an enumeration comes with its bases there, and is complete
+        args, state = _complete(cls, args, state)
     if cls not in _arrived:
         _own.add(cls)
     return make, args, (fill, state), None, None, _fill_class
+
+
+def _complete(cls: type, args: Reduced, state: Reduced) -> tuple[Reduced, Reduced]:
+    """Add what cloudpickle leaves out when it makes *cls* anew: its full name, and its slots."""
+    kind, name, bases, kwargs, *rest = args
+    contents, *others = state
+    kwargs = {**kwargs, "__qualname__": cls.__qualname__}
+    if "__slots__" in vars(cls):
+        slots = {slot for slot, value in vars(cls).items() if type(value) is MemberDescriptorType}
+        contents = {key: value for key, value in contents.items() if key not in slots}
+        # Not as `__slots__` has them: there names may have two underscores, an iterator is empty.
+        slots |= {"__dict__", "__weakref__"} & vars(cls).keys()
+        kwargs["__slots__"] = tuple(sorted(slots))
+    return (kind, name, bases, kwargs, *rest), (contents, *others)
 
 
 def _fill_class(cls: type, parts: tuple[Callable[..., Any], Any]) -> None:

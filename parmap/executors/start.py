@@ -179,16 +179,17 @@ def kill_workers(executor: Any) -> None:
     # One of them may be in the middle of a result: unless we close our own end of that pipe, too,
     # the executor's thread waits for the rest of it for ever.
     end = getattr(getattr(executor, "_result_queue", None), "_writer", None)
+    handle = getattr(end, "_handle", None)
+    if end is not None and handle is not None:
+        end._handle = None  # that thread closes it, too, when it wakes up: it shall find it closed
     processes = workers_of(executor)
     if processes and hasattr(executor, "terminate_workers"):  # from Python 3.14 on
         executor.terminate_workers()  # `kill_workers` needs what loky's processes have not got
     for process in processes:  # SIGTERM may not be heeded
         kill(process)
-    handle = getattr(end, "_handle", None)
     if end is not None and handle is not None:
-        # That thread closes it, too, as soon as it wakes up: it shall find it closed.
-        end._handle = None
-        type(end)(handle, readable=False).close()
+        with suppress(OSError):  # it was in the middle of closing it
+            type(end)(handle, readable=False).close()
 
 
 def take(done: SimpleQueue[Done], executor: Any, seconds: float | None, *, ours: bool) -> Done:
