@@ -322,6 +322,8 @@ def perform(
         return dumps(("refused", digest, *told))
     finally:
         loading.reset(is_loading)
+        for fd in handles:  # whether they were needed or not
+            os.close(fd)
     global _granted
     _granted = _granted or _limits()
     # Both may have brought values of context variables.
