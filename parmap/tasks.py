@@ -109,7 +109,9 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
         block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
     if unread is not None:
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
-    elif len(values) != size and type(items) is Window and items.ends_at(len(values)):
+    elif type(items) is Window and (
+        len(values) > size or (len(values) < size and items.ends_at(len(values)))
+    ):
         items = items.reaching(len(values))
         chunk = Chunk(chunk.start, items, chunk.attempts)
     return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
