@@ -24,6 +24,8 @@ SLOW = 0.002
 """Seconds after which a chunk is not filled any further, and from which on an input counts as slow:
 then it is asked only when there are no results to hand out."""
 
+DEEPEST, FIRST = 4, 8  # tuples in tuples, and the first of each, that are looked at for groups
+
 _GROUP = type(next(groupby("a"))[1])
 
 
@@ -171,7 +173,7 @@ class Source:
         self.ended = False
         self.error: Exception | None = None
         self.seconds = 0.0
-        self.fleeting = type(iterables[0]) is groupby
+        self.fleeting = any(type(iterable) is groupby for iterable in iterables)
         self._check = check
         self._original: Any = None
         if len(iterables) == 1 and type(iterables[0]) in _CONTAINERS:
@@ -204,7 +206,13 @@ class Source:
 
     def is_over(self) -> bool:
         """Tell whether no item comes any more."""
-        return self.ended or (self.indexed and self.drawn >= _length(self._wholes))
+        if self.ended or not self.indexed:
+            return self.ended
+        return self.drawn >= _length(self._wholes) and not self._has_changed()
+
+    def _has_changed(self) -> bool:
+        """Tell whether what was copied has another size now, for which its iterator raises."""
+        return self._original is not None and len(self._original) != len(self._wholes[0])
 
     def fail(self, error: Exception) -> None:
         """Keep *error*, which the input has raised, and end."""
@@ -227,7 +235,7 @@ class Source:
         return items
 
     def _part(self, n: int) -> Any:
-        if self._original is not None and len(self._original) != len(self._wholes[0]):
+        if self._has_changed():
             name = type(self._original).__name__
             self.fail(RuntimeError(f"{name} changed size during iteration"))
             return ()
@@ -284,8 +292,16 @@ _CONTAINERS = (dict, set, frozenset, *_VIEWS)
 
 
 def _is_fleeting(item: Any) -> bool:
-    """Tell whether *item* is, or holds, a group of `groupby`: empty when the next is drawn."""
-    return type(item) is _GROUP or (type(item) is tuple and _GROUP in map(type, item))
+    """Tell whether *item* is, or holds, a group of `groupby`: empty when the next is drawn.
+
+    As one of several arguments, with its number, or as that of a task for `pcall`.
+    """
+    parts = [item]
+    for _ in range(DEEPEST):
+        if _GROUP in map(type, parts):
+            return True
+        parts = [part for whole in parts if type(whole) is tuple for part in whole[:FIRST]]
+    return False
 
 
 def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:
