@@ -1,0 +1,135 @@
+"""What a second reading has found: small inputs, each with what the loop does."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from contextlib import suppress
+from itertools import groupby
+
+import pytest
+
+from parmap import delayed, pcall, pmap
+
+ELSEWHERE = ("threads", "processes")
+
+
+def _descriptors(_):
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _refuse():
+    raise ValueError("not prepared")
+
+
+def _one(_):
+    return 1
+
+
+def test_descriptors_of_items_are_closed_when_the_worker_cannot_begin():
+    """A worker whose initializer fails keeps none of the descriptors that came with the items."""
+    ends = [multiprocessing.get_context("spawn").Pipe() for _ in range(6)]
+    options = {"executor": "processes", "workers": 1}
+    before = pmap(_descriptors, [0], **options)
+    for _ in range(3):
+        with pytest.raises(ValueError, match="not prepared"):
+            pmap(_one, [end for end, _ in ends], chunksize=6, initializer=_refuse, **options)
+    assert pmap(_descriptors, [0], **options) == before
+
+
+MAKES_SHARED = """
+from multiprocessing.shared_memory import SharedMemory
+from parmap import pmap, shutdown
+
+made = []
+
+def names():
+    for number in range(2):
+        made.append(SharedMemory(create=True, size=8))
+        made[-1].buf[0] = number + 1
+        yield made[-1].name
+
+def first(name):
+    memory = SharedMemory(name)
+    value = memory.buf[0]
+    memory.close()
+    return value
+
+print(pmap(first, names(), executor="processes"))
+shutdown()
+print([first(memory.name) for memory in made])
+for memory in made:
+    memory.close()
+    memory.unlink()
+"""
+
+
+def test_shared_memory_that_the_input_makes_survives_the_workers(script):
+    """Shared memory made while the input is drawn is there when the workers are gone."""
+    run = script(MAKES_SHARED)
+    assert (run.stdout, run.stderr) == ("[1, 2]\n[1, 2]\n", "")
+
+
+def test_a_task_that_fails_in_the_grown_part_of_a_list_is_tried_again():
+    """A retry finds an item that another task has appended."""
+    items, failed = [0, 1, 2, 3], []
+
+    def task(item):
+        if item == 3:
+            items.extend([9, 8])
+        if item == 9 and not failed:
+            failed.append(item)
+            raise ValueError(item)
+        return item
+
+    assert pmap(task, items, executor="serial", retries=1) == [0, 1, 2, 3, 9, 8]
+
+
+def _of_pair(pair, _):
+    return pair[0], list(pair[1])
+
+
+def _of_numbered(numbered):
+    return numbered[1][0], list(numbered[1][1])
+
+
+def _of_group(key, group):
+    return key, list(group)
+
+
+HIDDEN = {
+    "first": lambda **o: pmap(_of_pair, groupby("aabbcc"), "123", **o),
+    "second": lambda **o: pmap(lambda n, p: _of_pair(p, n), "123", groupby("aabbcc"), **o),
+    "numbered": lambda **o: pmap(_of_numbered, enumerate(groupby("aabbcc")), **o),
+    "tasks": lambda **o: pcall((delayed(_of_group)(*p) for p in groupby("aabbcc")), **o),
+}
+
+
+@pytest.mark.parametrize("door", HIDDEN)
+def test_groups_are_found_wherever_they_are(door):
+    """Groups of groupby among several arguments, numbered or in tasks are never empty ones."""
+    expected = [("a", ["a", "a"]), ("b", ["b", "b"]), ("c", ["c", "c"])]
+    assert HIDDEN[door]() == expected
+    assert HIDDEN[door](executor="serial") == expected
+    for executor in ELSEWHERE:
+        with pytest.raises(TypeError, match="groupby"):
+            HIDDEN[door](executor=executor)
+
+
+def test_a_dict_that_the_last_task_changes_is_an_error_each_time():
+    """A dict that grows under way raises RuntimeError in later calls of the function, too."""
+    grows = [True]
+
+    def task(key):
+        if key == 2 and grows[0]:
+            numbers[len(numbers) + 50] = 0
+        return key
+
+    for _ in range(3):
+        numbers = {1: 1, 2: 2}
+        grows[0] = False
+        with suppress(RuntimeError):
+            pmap(task, numbers)
+        grows[0] = True
+        with pytest.raises(RuntimeError, match="changed size"):
+            pmap(task, numbers)
