@@ -100,12 +100,15 @@ def recall(fn: Any) -> Measured | None:
 
     Of tasks with a function each, which have none in common (None), nothing is known.
     """
-    return None if fn is None else _known.get(_key(fn))
+    key = None if fn is None else _key(fn)
+    return None if key is None else _known.get(key)
 
 
 def remember(fn: Any, seen: Measured) -> None:
     """Keep what was measured of *fn*, instead of the oldest if there is too much."""
     key = _key(fn)
+    if key is None:
+        return
     _known[key] = seen
     with suppress(KeyError):  # another thread does the same
         _known.move_to_end(key)
@@ -127,9 +130,21 @@ def brief(call: Call, source: Source) -> Report | None:
 
 
 def _key(fn: Any) -> Any:
-    """Return what stands for *fn*: its code, or the kind of callable that it is."""
+    """Return what stands for *fn*: its code, or the kind of callable that it is; None if nothing.
+
+    A class may compare with others in a way of its own, which raises, or have no hash.
+    """
     if type(fn) is FunctionType and not fn.__dict__:
         return fn.__code__  # nearly always
+    try:
+        key = _inside(fn)
+        hash(key)
+    except Exception:
+        return None
+    return key
+
+
+def _inside(fn: Any) -> Any:
     for _ in range(INSIDE):
         look = _inner.get(type(fn))
         if issubclass(type(fn), Wrapper):

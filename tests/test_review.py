@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from contextlib import suppress
 from itertools import groupby
+from time import perf_counter
 
 import pytest
 
@@ -133,3 +134,65 @@ def test_a_dict_that_the_last_task_changes_is_an_error_each_time():
         grows[0] = True
         with pytest.raises(RuntimeError, match="changed size"):
             pmap(task, numbers)
+
+
+class _Incomparable(type):
+    def __eq__(cls, other):
+        raise KeyError(other)
+
+
+class _Compared(metaclass=_Incomparable):
+    def __call__(self, item):
+        return _busy(item)
+
+
+class _Closed:
+    def __call__(self, item):
+        return _busy(item)
+
+    def __getattribute__(self, name):
+        raise KeyError(name)
+
+
+def _busy(item):
+    end = perf_counter() + 0.02
+    while perf_counter() < end:
+        pass
+    return item
+
+
+@pytest.mark.parametrize("kind", [_Compared, _Closed])
+def test_a_callable_that_answers_nothing_is_only_called(kind):
+    """A callable whose class has no hash, or which raises at each attribute, is mapped as any."""
+    for _ in range(2):
+        assert pmap(kind(), range(10)) == list(range(10))
+
+
+ENDS_WORKERS = """
+from time import perf_counter
+import os, sys
+
+if os.environ.setdefault("THE_CALLER", str(os.getpid())) != str(os.getpid()):
+    sys.exit(3)
+
+def busy(item):
+    end = perf_counter() + 0.02
+    while perf_counter() < end:
+        pass
+    return item
+"""
+
+
+def test_a_module_that_ends_the_worker_does_not_end_the_caller(script, tmp_path):
+    """A function whose module calls sys.exit in workers runs in the caller, or raises an error."""
+    (tmp_path / "module_that_ends.py").write_text(ENDS_WORKERS)
+    run = script(
+        "from module_that_ends import busy\n"
+        "from parmap import pmap\n"
+        "print(pmap(busy, range(20)) == list(range(20)))\n"
+        "try:\n"
+        "    pmap(busy, range(2), executor='processes')\n"
+        "except RuntimeError as error:\n"
+        "    print('SystemExit' in str(error))\n"
+    )
+    assert run.stdout == "True\nTrue\n"
