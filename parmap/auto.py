@@ -189,6 +189,7 @@ class Auto:
         self._refused = 0  # tasks so far that could not be sent, or their results
         self._lock = Lock()
         self._budget = target(1)  # seconds until the caller chooses again
+        self._asked = 0.0  # how long the input had taken in all by then
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._sample: tuple[object, object] | None = None  # an input and its result
         self._seen = Measured()
@@ -274,6 +275,7 @@ class Auto:
             look = partial(copy_context().run, self._look)  # threads get their context from it
             with suppress(RuntimeError):  # no thread can be started: then nobody helps
                 Thread(target=look, name="parmap-companion", daemon=True).start()
+        self._asked = self._source.asked
         self._since = perf_counter()
         try:
             return run_here(self._call, chunk, self._budget if self._pool is None else BOOTING)
@@ -455,16 +457,18 @@ class Auto:
     def _look(self) -> None:
         """Measure how freely a thread runs beside the tasks, until one of them is long."""
         while not self._settled:
-            interval = sys.getswitchinterval()
+            interval, asked = sys.getswitchinterval(), self._source.is_asked
             before = perf_counter()
             sleep(LOOK)
             late = perf_counter() - before - LOOK
             since = self._since
-            if since and since < before:
+            # While the input is asked, no task runs.
+            if since and since < before and not (asked or self._source.is_asked):
+                since_asked = since + self._source.asked - self._asked
                 if interval >= SHORTEST:
                     self._seen.looks += 1
                     self._seen.free += late < LATE * interval
-                if before - since > self._budget + LONG:
+                if before - since_asked > self._budget + LONG:
                     with self._lock:
                         if self._since == since and self._pool is None and self._may_help():
                             self._help()

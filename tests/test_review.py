@@ -9,8 +9,14 @@ from itertools import groupby
 from time import perf_counter
 
 import pytest
+from scripted import Scripted
 
 from parmap import delayed, pcall, pmap
+from parmap.chunking import Sizes
+from parmap.events import Call, Chunk
+from parmap.scheduler import Run
+from parmap.source import Source
+from parmap.tasks import run_here
 
 ELSEWHERE = ("threads", "processes")
 
@@ -196,3 +202,45 @@ def test_a_module_that_ends_the_worker_does_not_end_the_caller(script, tmp_path)
         "    print('SystemExit' in str(error))\n"
     )
     assert run.stdout == "True\nTrue\n"
+
+
+class _Slow:
+    """A clock, and an iterator that turns it on by some seconds for each item."""
+
+    def __init__(self, seconds, monkeypatch):
+        self.now = 0.0
+        self.seconds = iter(seconds)
+        monkeypatch.setattr("parmap.source.perf_counter", lambda: self.now)
+        monkeypatch.setattr("parmap.tasks.perf_counter", lambda: self.now)
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        seconds = next(self.seconds)
+        self.now += seconds
+        return seconds
+
+
+def test_what_the_input_takes_is_not_taken_for_the_tasks_time(monkeypatch):
+    """The seconds of a chunk in the caller are those of its tasks, and a slow input ends it."""
+    source = Source((_Slow([0.5] * 3, monkeypatch),))
+
+    report = run_here(Call(str, "item"), Chunk(0, source.here(3)), 10.0)
+
+    assert report.values == ["0.5"]
+    assert report.seconds == 0
+    assert source.is_slow
+
+
+def test_a_reader_with_results_in_hand_does_not_wait_for_a_source_of_bursts(monkeypatch):
+    """A source that was slow a moment ago is asked only by a reader who has nothing to read."""
+    source = Source((_Slow([0.5] + [0.0] * 9, monkeypatch),))
+    run = Run(source, Scripted(str, workers=1), Sizes())
+
+    assert run.advance()
+    drawn = source.drawn
+    run.advance(block=False)
+    assert source.drawn == drawn
+    run.advance()
+    assert source.drawn > drawn
