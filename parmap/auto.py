@@ -32,13 +32,14 @@ from .callables import Wrapper
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
 from .events import Chunk, Report, Unsendable
-from .machine import gil_is_on, imported, warn
+from .machine import gil_is_on, imported, settings, warn
 from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, where
 from .tasks import run_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from .events import Call, Executor
@@ -272,7 +273,8 @@ class Auto:
         """Run *chunk* here, with the companion beside it while there is something to choose."""
         if self._wants_companion and not self._settled:
             self._wants_companion = False
-            look = partial(copy_context().run, self._look)  # threads get their context from it
+            # Threads that it starts get their context from it, and their settings.
+            look = partial(copy_context().run, self._look, settings())
             with suppress(RuntimeError):  # no thread can be started: then nobody helps
                 Thread(target=look, name="parmap-companion", daemon=True).start()
         self._asked = self._source.asked
@@ -454,7 +456,7 @@ class Auto:
 
     # In the companion
 
-    def _look(self) -> None:
+    def _look(self, settings: Callable[[], AbstractContextManager[None]]) -> None:
         """Measure how freely a thread runs beside the tasks, until one of them is long."""
         while not self._settled:
             interval, asked = sys.getswitchinterval(), self._source.is_asked
@@ -471,7 +473,8 @@ class Auto:
                 if before - since_asked > self._budget + LONG:
                     with self._lock:
                         if self._since == since and self._pool is None and self._may_help():
-                            self._help()
+                            with settings():
+                                self._help()
                             return
 
     def _may_help(self) -> bool:

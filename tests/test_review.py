@@ -244,3 +244,38 @@ def test_a_reader_with_results_in_hand_does_not_wait_for_a_source_of_bursts(monk
     assert source.drawn == drawn
     run.advance()
     assert source.drawn > drawn
+
+
+STANDS_FOR_SKLEARN = """
+import threading
+from contextlib import contextmanager
+
+here = threading.local()
+
+def get_config():
+    return {"assume_finite": getattr(here, "value", False)}
+
+@contextmanager
+def config_context(assume_finite):
+    before, here.value = get_config()["assume_finite"], assume_finite
+    try:
+        yield
+    finally:
+        here.value = before
+"""
+
+
+def test_long_tasks_have_the_callers_settings_in_every_thread(script, tmp_path):
+    """Settings of the caller's thread hold where auto starts threads beside a long task, too."""
+    (tmp_path / "sklearn.py").write_text(STANDS_FOR_SKLEARN)
+    run = script(
+        "from time import sleep\n"
+        "import sklearn\n"
+        "from parmap import pmap\n"
+        "def task(_):\n"
+        "    sleep(0.2)\n"
+        "    return sklearn.get_config()['assume_finite']\n"
+        "with sklearn.config_context(assume_finite=True):\n"
+        "    print(pmap(task, range(6), workers=2))\n"
+    )
+    assert run.stdout == f"{[True] * 6}\n"
