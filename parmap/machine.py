@@ -30,7 +30,7 @@ def imported(name: str) -> Any:
 
 
 def settings() -> Callable[[], AbstractContextManager[None]]:
-    """Return what gives a thread those of this thread's settings that no context carries: scikit-learn's."""
+    """Return what gives a thread the settings of this one that no context has: scikit-learn's."""
     sklearn = imported("sklearn")
     if not (hasattr(sklearn, "get_config") and hasattr(sklearn, "config_context")):
         return nullcontext

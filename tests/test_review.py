@@ -279,3 +279,21 @@ def test_long_tasks_have_the_callers_settings_in_every_thread(script, tmp_path):
         "    print(pmap(task, range(6), workers=2))\n"
     )
     assert run.stdout == f"{[True] * 6}\n"
+
+
+def test_a_function_that_knows_its_module_is_sent_without_what_only_has_the_same_name(script):
+    """A function that mentions `__main__` needs no global that is called like an attribute."""
+    run = script(
+        "import threading\n"
+        "from parmap import pmap\n"
+        "lock = threading.Lock()\n"
+        "offset = 1\n"
+        "class Thing:\n"
+        "    pass\n"
+        "Thing.lock = 5\n"
+        "def task(x):\n"
+        "    import __main__\n"
+        "    return __name__ == '__main__', Thing.lock + x + __main__.offset\n"
+        "print(pmap(task, [1, 2], executor='processes'))\n"
+    )
+    assert run.stdout == "[(True, 7), (True, 8)]\n"
