@@ -32,13 +32,14 @@ from .callables import Wrapper
 from .chunking import ALONE, target
 from .errors import ExecutorUnavailable
 from .events import Chunk, Report, Unsendable
-from .machine import gil_is_on, imported, warn
+from .machine import gil_is_on, imported, settings, warn
 from .policy import COLD_START, SEEN, WARM_START, Measured, forgone, left, where
 from .tasks import run_here
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
     from .events import Call, Executor
@@ -100,12 +101,15 @@ def recall(fn: Any) -> Measured | None:
 
     Of tasks with a function each, which have none in common (None), nothing is known.
     """
-    return None if fn is None else _known.get(_key(fn))
+    key = None if fn is None else _key(fn)
+    return None if key is None else _known.get(key)
 
 
 def remember(fn: Any, seen: Measured) -> None:
     """Keep what was measured of *fn*, instead of the oldest if there is too much."""
     key = _key(fn)
+    if key is None:
+        return
     _known[key] = seen
     with suppress(KeyError):  # another thread does the same
         _known.move_to_end(key)
@@ -127,9 +131,21 @@ def brief(call: Call, source: Source) -> Report | None:
 
 
 def _key(fn: Any) -> Any:
-    """Return what stands for *fn*: its code, or the kind of callable that it is."""
+    """Return what stands for *fn*: its code, or the kind of callable that it is; None if nothing.
+
+    A class may compare with others in a way of its own, which raises, or have no hash.
+    """
     if type(fn) is FunctionType and not fn.__dict__:
         return fn.__code__  # nearly always
+    try:
+        key = _inside(fn)
+        hash(key)
+    except Exception:
+        return None
+    return key
+
+
+def _inside(fn: Any) -> Any:
     for _ in range(INSIDE):
         look = _inner.get(type(fn))
         if issubclass(type(fn), Wrapper):
@@ -174,6 +190,7 @@ class Auto:
         self._refused = 0  # tasks so far that could not be sent, or their results
         self._lock = Lock()
         self._budget = target(1)  # seconds until the caller chooses again
+        self._asked = 0.0  # how long the input had taken in all by then
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._sample: tuple[object, object] | None = None  # an input and its result
         self._seen = Measured()
@@ -256,9 +273,11 @@ class Auto:
         """Run *chunk* here, with the companion beside it while there is something to choose."""
         if self._wants_companion and not self._settled:
             self._wants_companion = False
-            look = partial(copy_context().run, self._look)  # threads get their context from it
+            # Threads that it starts get their context from it, and their settings.
+            look = partial(copy_context().run, self._look, settings())
             with suppress(RuntimeError):  # no thread can be started: then nobody helps
                 Thread(target=look, name="parmap-companion", daemon=True).start()
+        self._asked = self._source.asked
         self._since = perf_counter()
         try:
             return run_here(self._call, chunk, self._budget if self._pool is None else BOOTING)
@@ -437,22 +456,25 @@ class Auto:
 
     # In the companion
 
-    def _look(self) -> None:
+    def _look(self, settings: Callable[[], AbstractContextManager[None]]) -> None:
         """Measure how freely a thread runs beside the tasks, until one of them is long."""
         while not self._settled:
-            interval = sys.getswitchinterval()
+            interval, asked = sys.getswitchinterval(), self._source.is_asked
             before = perf_counter()
             sleep(LOOK)
             late = perf_counter() - before - LOOK
             since = self._since
-            if since and since < before:
+            # While the input is asked, no task runs.
+            if since and since < before and not (asked or self._source.is_asked):
+                since_asked = since + self._source.asked - self._asked
                 if interval >= SHORTEST:
                     self._seen.looks += 1
                     self._seen.free += late < LATE * interval
-                if before - since > self._budget + LONG:
+                if before - since_asked > self._budget + LONG:
                     with self._lock:
                         if self._since == since and self._pool is None and self._may_help():
-                            self._help()
+                            with settings():
+                                self._help()
                             return
 
     def _may_help(self) -> bool:

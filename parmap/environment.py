@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import sys
+from contextlib import suppress
 
 from .machine import grant, imported
 from .pickling import dumps, loads
@@ -90,8 +91,14 @@ def _environment() -> dict[str, str]:
 
 
 def tracker() -> int | None:
-    """Return the descriptor of the resource tracker of multiprocessing, if it runs."""
+    """Return the descriptor of the resource tracker of multiprocessing, if it runs.
+
+    It is started if there may be shared memory later: that of an item which is not drawn yet, say.
+    """
     module = imported("multiprocessing.resource_tracker")
+    if imported("multiprocessing.shared_memory") is not None:
+        with suppress(Exception):  # no process can be started: then a worker starts one of its own
+            module.ensure_running()
     fd = getattr(getattr(module, "_resource_tracker", None), "_fd", None)
     try:
         os.fstat(fd)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
 
@@ -46,6 +47,11 @@ def names_away(data: bytes) -> bool:
 
 def look(obj: Any) -> None:
     """Learn of the modules of *obj*: a function, or an item and what it holds at once."""
+    with suppress(Exception):  # a proxy may raise anything when it is asked for its class
+        _look(obj)
+
+
+def _look(obj: Any) -> None:
     for _ in range(DEEPEST):
         if type(obj) is partial:
             obj = obj.func

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from functools import cache
+from contextlib import nullcontext, suppress
+from functools import cache, partial
 from math import ceil
 
 from .errors import ExecutorUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from typing import Any
 
 
@@ -25,6 +27,14 @@ def imported(name: str) -> Any:
         with suppress(Exception):  # its import has failed meanwhile
             __import__(name)  # waits for the lock that the other thread has on the module
     return sys.modules.get(name)
+
+
+def settings() -> Callable[[], AbstractContextManager[None]]:
+    """Return what gives a thread the settings of this one that no context has: scikit-learn's."""
+    sklearn = imported("sklearn")
+    if not (hasattr(sklearn, "get_config") and hasattr(sklearn, "config_context")):
+        return nullcontext
+    return partial(sklearn.config_context, **sklearn.get_config())
 
 
 def usable_cpus(root: str = "/") -> int:

@@ -142,13 +142,14 @@ def refusal(obj: object, name: str, error: BaseException, reducers: Reducers = N
     with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
         trail.extend(_culprits(obj, name, reducers))
     path, part = trail[-1]
+    kind: Any = type(part)  # its class may compare, and say what it is called, as it likes
     cure = ""
-    kind = type(part)  # not isinstance: what *part* says of its class may be anything, or raise
-    if issubclass(kind, GeneratorType):
+    if kind is GeneratorType:
         cure = f"; {'return' if name == 'result' else 'give'} a list of what it yields"
-    elif issubclass(kind, (CoroutineType, AsyncGeneratorType)):
+    elif kind is CoroutineType or kind is AsyncGeneratorType:
         cure = "; the task has to run it, with asyncio.run, and return what comes of it"
-    return f"{path} (of type {kind.__qualname__}) cannot be pickled: {error}{cure}"
+    called = type.__dict__["__qualname__"].__get__(kind)
+    return f"{path} (of type {called}) cannot be pickled: {error}{cure}"
 
 
 def _culprits(obj: object, path: str, reducers: Reducers) -> Iterator[tuple[str, object]]:

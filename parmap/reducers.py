@@ -16,6 +16,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import CodeType, FunctionType, MemberDescriptorType, ModuleType
 from weakref import WeakSet
 
+from .arrays import PROTOCOL
 from .arrival import fill_class, here, keep_main, keep_value
 from .importable import SCRIPT, by_value
 
@@ -52,7 +53,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
                     return _reduce_dispatching(obj)
                 if obj.__code__ is DISPATCHER.dispatch.__code__:
                     return _reduce_dispatch(obj)
-                return _with_main(obj, self._reduce(obj))
+                return _with_main(obj, self._reduce(obj), self.table)
             if issubclass(kind, type):
                 return _once(obj, self._reduce(obj))
             if issubclass(kind, ModuleType):
@@ -255,12 +256,34 @@ def _fill_class(cls: type, parts: tuple[Callable[..., Any], Any]) -> None:
         _arrived.add(cls)
 
 
-def _with_main(function: FunctionType, reduced: Any) -> Any:
-    """Add to a function that travels by value what it looks up in the module `__main__`."""
-    if type(reduced) is not tuple or not (main := _looked_up(function)):
+_trying: ContextVar[bool] = ContextVar("parmap.trying", default=False)
+
+
+def _with_main(function: FunctionType, reduced: Any, table: Any) -> Any:
+    """Add to a function that travels by value what it looks up in the module `__main__`.
+
+    But not what cannot be sent: what is called so may be an attribute of something else.
+    """
+    if _trying.get() or type(reduced) is not tuple or not (main := _looked_up(function)):
+        return reduced
+    main = {name: value for name, value in main.items() if _can_be_sent(value, table)}
+    if not main:
         return reduced
     make, args, state, _, _, fill = reduced
     return make, args, (fill, state, main, here()), None, None, _fill_function
+
+
+def _can_be_sent(value: object, table: Any) -> bool:
+    pickler: Any = cloud_pickler()(io.BytesIO(), protocol=PROTOCOL)
+    pickler.table = table
+    token = _trying.set(True)  # of functions that mention each other there would be no end
+    try:
+        pickler.dump(value)
+    except Exception:
+        return False
+    finally:
+        _trying.reset(token)
+    return True
 
 
 def _fill_function(function: FunctionType, parts: Reduced) -> None:

@@ -72,6 +72,7 @@ class Run:
         self._alone: Chunk | None = None  # the suspect that is out
         self._out = 0  # chunks with the executor
         self._ready: list[Batch] = []
+        self._at_hand = False
         self._dry = False  # the input has ended, or has raised
         self._closed = False
         self._process = os.getpid()
@@ -83,13 +84,15 @@ class Run:
         """Return the batches that have become ready, at least one unless the run has ended.
 
         Draws no item of the input from index *limit* on.  Waits for the executor if need be, but
-        only if it may *block*; else there may be no batch.  Raises ExecutorUnavailable if it was
-        closed, as it is at the end of the program, or if this process was forked in the middle.
+        only if it may *block*; else there may be no batch, and no slow input is asked.  Raises
+        ExecutorUnavailable if it was closed, as it is at the end of the program, or if this process
+        was forked in the middle.
         """
         if self._closed:
             raise ExecutorUnavailable("the map was closed before it was read to its end")
         if os.getpid() != self._process:
             raise ExecutorUnavailable("the map can only be read on by the process that began it")
+        self._at_hand = not block  # who may not wait has results to read
         self._fill(limit)
         while self._out and not self._ready:
             reports = self._collect(None if block else 0)
@@ -154,6 +157,8 @@ class Run:
 
     def _may_draw(self) -> bool:
         """Tell whether the input may be asked: a slow one only if there is nothing to hand out."""
+        if self._at_hand and self._source.was_slow:
+            return False
         if self._dry or not self._source.is_slow:
             return not self._dry
         if self._out and not self._ready:
@@ -176,7 +181,7 @@ class Run:
             source.drawn -= len(items)
             source.fail(TypeError(FLEETING))
             items = ()
-        if len(items):  # an array of numpy has no truth value
+        if items:  # an array of numpy has no truth value
             return Chunk(source.drawn - len(items), items)
         if source.ended or not executor.in_caller:  # a task in the caller may append to the input
             self._dry = True

@@ -136,15 +136,13 @@ _fds: Sequence[int] = ()
 
 @contextmanager
 def handed(fds: Sequence[int]) -> Iterator[None]:
-    """While a pickle is loaded to which *fds* belong; they are closed after it."""
+    """While a pickle is loaded to which *fds* belong."""
     global _fds
     _fds = fds
     try:
         yield
     finally:
         _fds = ()
-        for fd in fds:
-            os.close(fd)
 
 
 class Handed:

@@ -10,8 +10,8 @@ does not hold back what it gave already.
 
 from __future__ import annotations
 
-from itertools import count, filterfalse, groupby, islice
-from time import perf_counter
+from itertools import chain, count, filterfalse, groupby, islice
+from time import perf_counter, thread_time
 
 from .machine import imported
 
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 SLOW = 0.002
 """Seconds after which a chunk is not filled any further, and from which on an input counts as slow:
 then it is asked only when there are no results to hand out."""
+
+CHEAP = 2e-5  # seconds in which an item is drawn: the others in its chunk are not timed
+
+FADING = 0.9  # of how slow an input was, at each time that it was not
+
+DEEPEST, FIRST = 4, 8  # tuples in tuples, and the first of each, that are looked at for groups
 
 _GROUP = type(next(groupby("a"))[1])
 
@@ -92,21 +98,51 @@ class Unread:
 
     Attributes:
         drawn: the items so far.
+        seconds: how long the input took for them, as far as it is no matter of microseconds.
+        cpu: seconds of processor time of it.
     """
 
-    __slots__ = ("_size", "_source", "drawn")
+    __slots__ = ("_longest", "_size", "_source", "cpu", "drawn", "seconds")
 
     def __init__(self, source: Source, size: int) -> None:
         self._source = source
         self._size = size
+        self._longest = 0.0
         self.drawn: list[Any] = []
+        self.seconds = self.cpu = 0.0
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[Any]:
         # `append` returns None: a filter that lets everything through and keeps it, without a frame
-        return filterfalse(self.drawn.append, self._source.items)
+        return filterfalse(self.drawn.append, chain.from_iterable(self._parts()))
+
+    def _parts(self) -> Iterator[Iterator[Any]]:
+        timed = self._timed()
+        yield timed
+        if not self._source.ended:
+            yield self._source.items
+
+    def _timed(self) -> Iterator[Any]:
+        """Draw items, and look how long that takes, until one comes at once."""
+        source, spent = self._source, CHEAP
+        while spent >= CHEAP:
+            cpu, began = thread_time(), perf_counter()
+            source.is_asked = True
+            try:
+                item = next(source.items)
+            except StopIteration:
+                source.ended = True
+                return
+            finally:
+                source.is_asked = False
+                spent = perf_counter() - began
+                self._longest = max(self._longest, spent)
+                self.seconds += spent
+                self.cpu += thread_time() - cpu
+                source.asked += spent
+            yield item
 
     def ends_at(self, position: int) -> bool:
         """Tell whether the input ended when it was asked for the item at *position*."""
@@ -127,6 +163,7 @@ class Unread:
     def settle(self) -> list[Any]:
         """Return the items that were drawn, and count them."""
         self._source.drawn += len(self.drawn)
+        self._source.took(self._longest)
         if self.drawn and _is_fleeting(self.drawn[0]):
             self._source.fleeting = True
         return self.drawn
@@ -141,7 +178,9 @@ class Source:
         total: how many there will be in all, as far as the input says; None if it does not.
         ended: whether the input has come to its end.
         error: what the input raised; nothing is drawn after it.
+        asked: how long the input took in all while tasks ran here, and `is_asked`: at this moment.
         seconds: how long the input took when it was asked last.
+        slowness: the same of all times, those before the last counting less and less.
         fleeting: whether an item is of no use any more once the next is drawn.
         indexed: whether all of it lies in memory, so that to draw ahead of the tasks runs no code
             of the caller's.
@@ -151,13 +190,16 @@ class Source:
         "_check",
         "_original",
         "_wholes",
+        "asked",
         "drawn",
         "ended",
         "error",
         "fleeting",
         "indexed",
+        "is_asked",
         "items",
         "seconds",
+        "slowness",
         "total",
     )
 
@@ -170,8 +212,9 @@ class Source:
         self.drawn = 0
         self.ended = False
         self.error: Exception | None = None
-        self.seconds = 0.0
-        self.fleeting = type(iterables[0]) is groupby
+        self.seconds = self.slowness = self.asked = 0.0
+        self.is_asked = False
+        self.fleeting = any(type(iterable) is groupby for iterable in iterables)
         self._check = check
         self._original: Any = None
         if len(iterables) == 1 and type(iterables[0]) in _CONTAINERS:
@@ -202,9 +245,20 @@ class Source:
         """Whether the input takes so long that nothing should wait for it."""
         return self.seconds > SLOW
 
+    @property
+    def was_slow(self) -> bool:
+        """Whether it may do so again: many inputs give some items at once, and then none."""
+        return self.slowness > SLOW
+
     def is_over(self) -> bool:
         """Tell whether no item comes any more."""
-        return self.ended or (self.indexed and self.drawn >= _length(self._wholes))
+        if self.ended or not self.indexed:
+            return self.ended
+        return self.drawn >= _length(self._wholes) and not self._has_changed()
+
+    def _has_changed(self) -> bool:
+        """Tell whether what was copied has another size now, for which its iterator raises."""
+        return self._original is not None and len(self._original) != len(self._wholes[0])
 
     def fail(self, error: Exception) -> None:
         """Keep *error*, which the input has raised, and end."""
@@ -213,7 +267,12 @@ class Source:
 
     def here(self, n: int) -> Any:
         """Return up to *n* items for the caller, who runs their tasks itself, in order."""
-        return self.take(n) if self.indexed else Unread(self, n)
+        return self.take(n) if self.indexed else Unread(self, 1 if self.was_slow else n)
+
+    def took(self, seconds: float) -> None:
+        """Learn how long the input took when it was asked last."""
+        self.seconds = seconds
+        self.slowness = max(seconds, FADING * self.slowness)
 
     def take(self, n: int) -> Any:
         """Return the next *n* items, fewer at the end, none after it or after an error.
@@ -222,12 +281,13 @@ class Source:
         """
         if self.ended:
             return ()
-        items = self._part(n) if self.indexed else self._draw(n)
+        # What is drawn already would wait for the rest of its chunk.
+        items = self._part(n) if self.indexed else self._draw(1 if self.was_slow else n)
         self.drawn += len(items)
         return items
 
     def _part(self, n: int) -> Any:
-        if self._original is not None and len(self._original) != len(self._wholes[0]):
+        if self._has_changed():
             name = type(self._original).__name__
             self.fail(RuntimeError(f"{name} changed size during iteration"))
             return ()
@@ -264,7 +324,7 @@ class Source:
                 now = perf_counter()
         except Exception as error:
             self.fail(error)
-        self.seconds = perf_counter() - began
+        self.took(perf_counter() - began)
         return taken
 
 
@@ -284,8 +344,16 @@ _CONTAINERS = (dict, set, frozenset, *_VIEWS)
 
 
 def _is_fleeting(item: Any) -> bool:
-    """Tell whether *item* is, or holds, a group of `groupby`: empty when the next is drawn."""
-    return type(item) is _GROUP or (type(item) is tuple and _GROUP in map(type, item))
+    """Tell whether *item* is, or holds, a group of `groupby`: empty when the next is drawn.
+
+    As one of several arguments, with its number, or as that of a task for `pcall`.
+    """
+    parts = [item]
+    for _ in range(DEEPEST):
+        if _GROUP in map(type, parts):
+            return True
+        parts = [part for whole in parts if type(whole) is tuple for part in whole[:FIRST]]
+    return False
 
 
 def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:

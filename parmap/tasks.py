@@ -15,7 +15,7 @@ from .callables import advise
 from .errors import TaskTimeout
 from .events import Chunk, Report
 from .note import MOVING, RUNNING, SINCE, STOP
-from .source import Unread, Window
+from .source import SLOW, Unread, Window
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,13 +106,19 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
             values.append(None)
             break  # the loop would end here: whether to go on is not for us to say
         now = perf_counter()
+        if unread is not None and unread.seconds > SLOW:
+            break  # what is finished does not wait for it
         block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
+    seconds, cpu = now - began, thread_time() - cpu_before
     if unread is not None:
+        seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
-    elif len(values) != size and type(items) is Window and items.ends_at(len(values)):
+    elif type(items) is Window and (
+        len(values) > size or (len(values) < size and items.ends_at(len(values)))
+    ):
         items = items.reaching(len(values))
         chunk = Chunk(chunk.start, items, chunk.attempts)
-    return Report(chunk, values, caught, now - began, thread_time() - cpu_before)
+    return Report(chunk, values, caught, seconds, cpu)
 
 
 def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:

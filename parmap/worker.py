@@ -225,6 +225,10 @@ class Packed:
                 with suppress(pickle.PicklingError):  # then the worker's error says more
                     self._pack()
                     return Report(chunk, [])
+            if where == LOADED and not isinstance(error, Exception):
+                # A module that ends the worker which imports it is not to end the caller.
+                told = f"fn cannot be loaded in a worker: {type(error).__name__}: {error}"
+                error = RuntimeError(told)
             with suppress(Exception):  # its class may forbid it
                 error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
             end_chain(error, text)
@@ -322,6 +326,8 @@ def perform(
         return dumps(("refused", digest, *told))
     finally:
         loading.reset(is_loading)
+        for fd in handles:  # whether they were needed or not
+            os.close(fd)
     global _granted
     _granted = _granted or _limits()
     # Both may have brought values of context variables.

@@ -7,14 +7,13 @@ Both borders give `outgoing(chunk) -> (function, argument)`, for the executor to
 from __future__ import annotations
 
 import pickle
-from contextlib import nullcontext
 from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 
 from ..errors import WorkerCrashed
 from ..events import Loss, Report, Unsendable
-from ..machine import imported
+from ..machine import settings
 from ..note import STOP, new_note
 from ..tasks import nested, run_chunk
 from ..worker import Packed, perform_in_pool
@@ -22,7 +21,6 @@ from ..worker import Packed, perform_in_pool
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from typing import Any, Protocol
 
     from ..events import Call, Chunk, Fate
@@ -48,7 +46,7 @@ class ByReference:
         self._budget = budget
         self._note = new_note()  # shared by all threads: only STOP is read from it
         self._context = copy_context()
-        self._settings = _settings()
+        self._settings = settings()
         self._initialized: set[int] = set()
 
     def outgoing(self, chunk: Chunk) -> tuple[Callable[[Chunk], Report], Chunk]:
@@ -72,14 +70,6 @@ class ByReference:
             self._initialized.add(get_ident())
         with self._settings():
             return run_chunk(self._call, chunk, self._budget, self._note)
-
-
-def _settings() -> Callable[[], AbstractContextManager[None]]:
-    """Return what gives a thread those of our settings that no context carries: scikit-learn's."""
-    sklearn = imported("sklearn")
-    if not (hasattr(sklearn, "get_config") and hasattr(sklearn, "config_context")):
-        return nullcontext
-    return partial(sklearn.config_context, **sklearn.get_config())
 
 
 class ByValue:

@@ -71,12 +71,15 @@ def start_trackers(lokys: Any) -> None:
 
 def prepare(parent: int, line: int, state: bytes) -> None:
     """Leave Ctrl-C to the parent, end with it, enter *state*: the initializer of every worker."""
+    import multiprocessing
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     hold(parent, line)
+    # loky's method, which is this worker's default, is not known to what a task starts.
+    multiprocessing.set_start_method(None, force=True)
     enter(state)
 
 
