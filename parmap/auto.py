@@ -39,7 +39,6 @@ from .tasks import run_here
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
     from typing import Any
 
     from .events import Call, Executor
@@ -274,7 +273,8 @@ class Auto:
         if self._wants_companion and not self._settled:
             self._wants_companion = False
             # Threads that it starts get their context from it, and their settings.
-            look = partial(copy_context().run, self._look, settings())
+            self._settings = settings()
+            look = partial(copy_context().run, self._look)
             with suppress(RuntimeError):  # no thread can be started: then nobody helps
                 Thread(target=look, name="parmap-companion", daemon=True).start()
         self._asked = self._source.asked
@@ -456,7 +456,7 @@ class Auto:
 
     # In the companion
 
-    def _look(self, settings: Callable[[], AbstractContextManager[None]]) -> None:
+    def _look(self) -> None:
         """Measure how freely a thread runs beside the tasks, until one of them is long."""
         while not self._settled:
             interval, asked = sys.getswitchinterval(), self._source.is_asked
@@ -473,7 +473,7 @@ class Auto:
                 if before - since_asked > self._budget + LONG:
                     with self._lock:
                         if self._since == since and self._pool is None and self._may_help():
-                            with settings():
+                            with self._settings():
                                 self._help()
                             return
 
