@@ -452,7 +452,8 @@ class Auto:
         before = self._lost
         self._lost += seconds * (1 - 1 / self._available)
         if before < DEAR <= self._lost:
-            warn(f"parmap runs these tasks one after the other: {self._seen.unsendable}")
+            with suppress(RuntimeWarning):  # a filter makes it an error, which costs the results
+                warn(f"parmap runs these tasks one after the other: {self._seen.unsendable}")
 
     # In the companion
 

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from unittest import mock
 
 import pytest
@@ -688,6 +689,21 @@ def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
         assert pmap(fn, range(40), workers=2) == list(range(40))
     assert len(caught) == 1
     assert caught[0].filename == __file__
+
+
+def test_a_warning_that_is_an_error_costs_no_results(monkeypatch):
+    """Under a filter that makes warnings errors, the map completes all the same."""
+    lock = threading.Lock()
+    monkeypatch.setattr(auto, "DEAR", 0.02)
+
+    def fn(x):
+        with lock:
+            _spin(0.01)
+        return x
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pmap(fn, range(40), workers=2) == list(range(40))
 
 
 def test_a_map_that_loses_little_says_nothing(recwarn):
