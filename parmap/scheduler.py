@@ -177,11 +177,11 @@ class Run:
             # What the tasks of this chunk draw, nobody else may draw meanwhile.
             return None if self._out else Chunk(source.drawn, source.here(size))
         items = source.take(size)
-        if source.fleeting and len(items) and not executor.in_caller:
+        if source.fleeting and len(items) > 0 and not executor.in_caller:
             source.drawn -= len(items)
             source.fail(TypeError(FLEETING))
             items = ()
-        if items:  # an array of numpy has no truth value
+        if len(items) > 0:  # an array of numpy has no truth value
             return Chunk(source.drawn - len(items), items)
         if source.ended or not executor.in_caller:  # a task in the caller may append to the input
             self._dry = True

@@ -288,7 +288,7 @@ class Source:
 
     def _part(self, n: int) -> Any:
         if self._has_changed():
-            name = type(self._original).__name__
+            name = "Set" if type(self._original) is set else "dictionary"  # as Python says it
             self.fail(RuntimeError(f"{name} changed size during iteration"))
             return ()
         end = max(self.drawn, min(self.drawn + n, _length(self._wholes)))

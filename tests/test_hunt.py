@@ -124,3 +124,24 @@ def test_workers_are_killed_while_their_executor_closes():
         reader.recv()
     writer.close()
     reader.close()
+
+
+@pytest.mark.parametrize("name", ["auto", "serial"])
+@pytest.mark.parametrize("make", [set, dict.fromkeys])
+def test_a_container_that_grows_fails_as_in_the_loop(name, make):
+    """A dictionary or set that a task makes grow ends the map with the loop's own error."""
+
+    def outcome(run):
+        items = make([1, 2])
+        whole = items
+
+        def grow(_):
+            whole.update({3: 3, 4: 4})
+
+        with pytest.raises(RuntimeError) as caught:
+            run(grow, items)
+        return str(caught.value)
+
+    assert outcome(lambda f, xs: pmap(f, xs, executor=name)) == outcome(
+        lambda f, xs: [f(x) for x in xs]
+    )

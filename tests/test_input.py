@@ -185,7 +185,7 @@ def test_a_dictionary_that_changes_under_way_is_an_error():
         table[-key - 1] = None
         time.sleep(0.0001)
 
-    with pytest.raises(RuntimeError, match="dict changed size during iteration"):
+    with pytest.raises(RuntimeError, match="dictionary changed size during iteration"):
         pmap(task, table, chunksize=1)
 
 
