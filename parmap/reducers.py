@@ -240,7 +240,8 @@ def _complete(cls: type, args: Reduced, state: Reduced) -> tuple[Reduced, Reduce
     kind, name, bases, kwargs, *rest = args
     contents, *others = state
     kwargs = {**kwargs, "__qualname__": cls.__qualname__}
-    if "__slots__" in vars(cls):
+    tuples = getattr(sys.modules.get("typing"), "NamedTuple", None)  # makes slots of its own
+    if "__slots__" in vars(cls) and tuples not in bases:
         slots = {slot for slot, value in vars(cls).items() if type(value) is MemberDescriptorType}
         contents = {key: value for key, value in contents.items() if key not in slots}
         # Not as `__slots__` has them: there names may have two underscores, an iterator is empty.

@@ -60,6 +60,7 @@ def test_classes_with_slots_keep_them(script, name):
 
 NESTED = """
 import dataclasses
+from typing import Generic, NamedTuple, TypeVar
 from parmap import pmap
 
 class Outer:
@@ -73,7 +74,20 @@ def local(x):
         x: int
     return repr(Local(x))
 
-for f in lambda x: repr(Outer.Inner(x)), lambda x: Outer.Inner.__qualname__, local:
+T = TypeVar("T")
+
+class Pair(NamedTuple, Generic[T]):
+    a: T
+    b: int = 2
+
+class Table:
+    class Row(NamedTuple):
+        a: int
+
+def pair(x):
+    return repr([Pair(x), Table.Row(x), Table.Row.__qualname__, hasattr(Pair(x), "__dict__")])
+
+for f in lambda x: repr(Outer.Inner(x)), lambda x: Outer.Inner.__qualname__, local, pair:
     print(pmap(f, [1, 2], executor="EXECUTOR", workers=2) == [f(1), f(2)])
 print(*{type(x) is Outer.Inner for x in pmap(Outer.Inner, [1], executor="EXECUTOR", workers=2)})
 """
@@ -82,7 +96,7 @@ print(*{type(x) is Outer.Inner for x in pmap(Outer.Inner, [1], executor="EXECUTO
 @pytest.mark.parametrize("name", ["processes", "futures"])
 def test_classes_keep_their_full_name(script, name):
     """A class inside of a class has its full name in tasks, as the repr of dataclasses shows."""
-    assert script(NESTED.replace("EXECUTOR", name)).stdout.split() == ["True"] * 4
+    assert script(NESTED.replace("EXECUTOR", name)).stdout.split() == ["True"] * 5
 
 
 class Closed:
