@@ -169,6 +169,9 @@ def pimap(
     exception is raised; when the iterator is closed or thrown away, no more input is drawn and
     nothing goes on running, but the workers stay warm.
 
+    Not guaranteed: that results are given before more input is drawn.  An input that waits for
+    results of the same map waits for ever.
+
     Args:
         fn: as for `pmap`.
         *iterables: as for `pmap`.
