@@ -90,7 +90,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
 
 @contextmanager
-def _registered(name: str) -> Iterator[None]:
+def _registered(name: Any) -> Iterator[None]:
     """Have cloudpickle send by value what module *name* defines."""
     module = sys.modules.get(name)
     if module is None or sys.modules.get(getattr(module, "__name__", "")) is not module:
