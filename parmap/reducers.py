@@ -74,7 +74,10 @@ def cloud_pickler() -> type[pickle.Pickler]:
             return super().reducer_override(obj)
 
         def _reduce(self, obj: Any) -> Any:
-            with _registered(obj.__module__):
+            name = getattr(obj, "__module__", None)
+            if name == "__main__" or not by_value(name):
+                return super().reducer_override(obj)
+            with _registered(name):
                 return super().reducer_override(obj)
 
     (reduce_code,) = (table[CodeType] for table in Pickler.dispatch_table.maps if CodeType in table)
@@ -89,8 +92,8 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
 @contextmanager
 def _registered(name: Any) -> Iterator[None]:
-    """Have cloudpickle send by value what module *name* defines, if that must be."""
-    module = sys.modules.get(name) if by_value(name) and name != "__main__" else None
+    """Have cloudpickle send by value what module *name* defines."""
+    module = sys.modules.get(name)
     if module is None or sys.modules.get(getattr(module, "__name__", "")) is not module:
         yield
         return
