@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
-_MODULES = (
+_MODULES = {
     "multiprocessing.connection",
     "multiprocessing.synchronize",
     "multiprocessing.queues",
     "multiprocessing.heap",
-)
+}
 
 
 class Spawning:
@@ -42,7 +42,7 @@ class Spawning:
         self.reducers: dict[type, Callable[[Any], Any]] | None = None
 
     def __enter__(self) -> Spawning:
-        if any(name in sys.modules for name in _MODULES):
+        if not sys.modules.keys().isdisjoint(_MODULES):
             context = imported("multiprocessing.context")
             self._before = context.get_spawning_popen()
             self.reducers = _reducers()

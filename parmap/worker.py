@@ -62,6 +62,7 @@ SMALL = 2**20  # bytes that a function takes at least, whatever its pickle
 SWELL = 6  # times the size of its pickle that a function takes: a list of floats 5, as measured
 HANDLE = 2**24  # bytes that a descriptor counts for: a process may have 1,024
 RESTED = 60.0  # seconds without a task after which a worker keeps nothing
+PLAIN = {int, float, str, bytes, bool, type(None)}  # no module of theirs needs to be found
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
 
 
@@ -191,7 +192,7 @@ class Packed:
 
     def _pickle_items(self, chunk: Chunk, reducers: Any) -> bytes:
         try:
-            for item in chunk.items[:1]:
+            if len(chunk) and type(item := chunk.items[0]) not in PLAIN:
                 look(item)
             return dumps(chunk.items, None, reducers)
         except Exception as error:
@@ -314,7 +315,7 @@ def perform(
         note[SINCE] = perf_counter()
         note[RUNNING] = MOVING
         where = ""
-        with handed(handles[numbers[0] :]):
+        with handed(handles[numbers[0] :]) if handles else nullcontext():
             arrived = load(items)
             chunk = Chunk(start, arrived.obj)
     except BaseException as error:
@@ -435,10 +436,12 @@ def main(channel: int, page: int, line: int) -> None:
     pipe = Channel(channel)
     worker = os.getpid()
     os.register_at_fork(after_in_child=partial(_part, pipe, note))
+    watch = select.poll()
+    watch.register(pipe.fd, select.POLLIN)
     try:
         pipe.send(READY)
         while note[RUNNING] != LEAVING:
-            parcel = _next(pipe)
+            parcel = _next(pipe, watch)
             try:
                 answer = perform(parcel, note, pipe.receive_fd)
             except Exception as error:  # no memory, say, to pickle the results
@@ -459,14 +462,11 @@ def main(channel: int, page: int, line: int) -> None:
         signal.alarm(2)
 
 
-def _next(pipe: Channel) -> bytearray:
+def _next(pipe: Channel, watch: select.poll) -> bytearray:
     """Return the next parcel; forget meanwhile what is not needed."""
     while True:
-        if _calls:
-            watch = select.poll()
-            watch.register(pipe.fd, select.POLLIN)
-            if not watch.poll(1000 * RESTED):
-                _calls.drop()
+        if _calls and not watch.poll(1000 * RESTED):
+            _calls.drop()
         parcel = pipe.receive()
         if not parcel.startswith(FORGET):
             return parcel
