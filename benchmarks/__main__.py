@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import parmap
-from parmap.machine import usable_cpus
+from parmap._records.machine import usable_cpus
 
 from . import contenders, report, tasks, workloads
 from .contenders import LOOP, OURS, QUICK, Contender

@@ -28,7 +28,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from parmap import chunking
+from parmap._engine import chunking
 
 from .pages import DOCS, fill, pyplot, save, say, table
 

@@ -14,16 +14,16 @@ Importing this package is light: what is heavy is imported where it is used.
 
 from __future__ import annotations
 
+from ._choice.options import parallel_config
+from ._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
-from .errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
-from .options import parallel_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._records.failure import Failure as Failure
     from .decorator import parallel as parallel
-    from .outcome import Failure as Failure
 
 __version__ = "0.1.0"
 
@@ -54,9 +54,9 @@ def __getattr__(name: str) -> Any:
     if name == "parallel":
         from .decorator import parallel as found
     elif name == "Failure":
-        from . import outcome
+        from ._records import failure
 
-        found = outcome.Failure
+        found = failure.Failure
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found

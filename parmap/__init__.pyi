@@ -19,10 +19,10 @@ from typing import (
     overload,
 )
 
-from .errors import ExecutorUnavailable as ExecutorUnavailable
-from .errors import TaskTimeout as TaskTimeout
-from .errors import WorkerCrashed as WorkerCrashed
-from .outcome import Failure as Failure
+from ._records.errors import ExecutorUnavailable as ExecutorUnavailable
+from ._records.errors import TaskTimeout as TaskTimeout
+from ._records.errors import WorkerCrashed as WorkerCrashed
+from ._records.failure import Failure as Failure
 
 # fmt: off
 # A table of overloads: the columns are read downwards.

@@ -8,34 +8,26 @@ types that users see, with their overloads, are in `__init__.pyi`.
 
 from __future__ import annotations
 
-import atexit
-import os
-from collections.abc import Iterator
-from functools import partial
-from time import monotonic
-
-from .auto import brief
-from .callables import asynchronous
-from .chunking import Sizes
-from .errors import short_repr
-from .events import Call
-from .machine import usable_cpus
-from .options import DEFAULTS, check, resolve
-from .plan import careful, choose, count
-from .scheduler import Run
-from .source import Source
+from ._choice.arguments import check_buffersize, check_callable, check_iterables, check_task
+from ._choice.auto import run_at_once
+from ._choice.options import DEFAULTS, check, resolve
+from ._choice.plan import choose, contain_failures, end_warm_workers, prestart
+from ._engine.chunking import Sizes
+from ._engine.results import Started, Stream, collect
+from ._engine.scheduler import Run
+from ._engine.source import Source
+from ._records.frames import shorten
+from ._records.work import Call
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable
-    from typing import Any, NoReturn, TypeVar
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeVar
 
-    from .events import Batch, Report
-    from .outcome import Failure
+    from ._records.failure import Failure
+    from ._records.work import Report
 
     R = TypeVar("R")
-
-READ_ON = 0.002  # seconds a reader may take before the workers are seen to
 
 
 def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> list[R]:
@@ -194,7 +186,7 @@ def pimap(
         (0, 1, 4)
         >>> squares.close()
     """
-    _check_buffersize(buffersize)
+    check_buffersize(buffersize)
     call = Call(fn, _shape(iterables))
     started = _start(call, *_checked("pimap", call, iterables, options), "executor" in options)
     return Stream(started, ordered=ordered, buffersize=buffersize)
@@ -208,7 +200,7 @@ def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:
         >>> delayed(sorted)([2, 1], reverse=True)[1:]
         (([2, 1],), {'reverse': True})
     """
-    _check_callable(fn, "delayed")
+    check_callable(fn, "delayed")
 
     def task(*args: Any, **kwargs: Any) -> Any:
         return fn, args, kwargs
@@ -225,7 +217,7 @@ def partition(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]
         >>> values, [failure.index for failure in failures]
         ([1.0, 0.5], [1])
     """
-    from .outcome import Failure
+    from ._records.failure import Failure
 
     values: list[R] = []
     failures: list[Failure] = []
@@ -251,9 +243,7 @@ def warm(workers: int | None = None) -> None:
         >>> shutdown()
     """
     check({"workers": workers}, "warm")
-    from .executors import lanes
-
-    lanes.warm(count(workers, usable_cpus()))
+    prestart(workers)
 
 
 def shutdown() -> None:
@@ -261,27 +251,7 @@ def shutdown() -> None:
 
     The next call that needs workers starts new ones.
     """
-    from .executors import lanes
-
-    lanes.shutdown()
-
-
-class _Started:
-    """A call under way, and what must be closed after it."""
-
-    __slots__ = ("bar", "on_error", "run")
-
-    def __init__(self, run: Run, on_error: Any, bar: Any) -> None:
-        self.run = run
-        self.on_error = on_error
-        self.bar = bar
-
-    def close(self) -> None:
-        try:
-            self.run.close()
-        finally:
-            if self.bar is not None:
-                self.bar.close()
+    end_warm_workers()
 
 
 def _results(
@@ -289,10 +259,10 @@ def _results(
 ) -> list[Any]:
     """Return the results of a call of *door*."""
     source, options = _checked(door, call, iterables, given)
-    first = brief(call, source) if options is DEFAULTS else None
+    first = run_at_once(call, source) if options is DEFAULTS else None
     if first is not None and source.is_over() and not first.caught and source.error is None:
         return first.values
-    return _collect(_start(call, source, options, "executor" in given, first))
+    return collect(_start(call, source, options, "executor" in given, first))
 
 
 def _checked(
@@ -301,20 +271,20 @@ def _checked(
     """Check everything that can be checked; return the input and all options."""
     options = resolve(given, door, call.fn)
     if call.shape != "task":
-        _check_callable(call.fn, door)
-    _check_iterables(iterables, door)
+        check_callable(call.fn, door)
+    check_iterables(iterables, door)
     call.initializer = options["initializer"]
-    return Source(iterables, _check_task if call.shape == "task" else None), options
+    return Source(iterables, check_task if call.shape == "task" else None), options
 
 
 def _start(
     call: Call, source: Source, options: dict[str, Any], asked: bool, first: Report | None = None
-) -> _Started:
+) -> Started:
     """Prepare a call, of which *first* was done already; *asked*: it named its executor."""
     executor = choose(call, source, options, asked=asked)
     bar = None
     if options["progress"] is not False:
-        from .progress import Bar
+        from ._observers.progress import Bar
 
         try:
             bar = Bar(options["progress"], source.total)
@@ -325,207 +295,12 @@ def _start(
     sizes = Sizes(
         None if size == "auto" else int(size),
         getattr(executor, "known", None),
-        careful=careful(options),
+        contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )
     run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else (), first)
-    return _Started(run, options["on_error"], bar)
+    return Started(run, options["on_error"], bar)
 
 
 def _shape(iterables: tuple[Iterable[Any], ...]) -> str:
     return "item" if len(iterables) == 1 else "args"
-
-
-def _collect(started: _Started) -> list[Any]:
-    """Return the results of all tasks; raise what ends the call."""
-    parts: dict[int, list[Any]] = {}
-    try:
-        ended_by = _gather(started, parts)
-    finally:
-        started.close()
-    if ended_by is not None:
-        _raise(ended_by)
-    return _joined(parts)
-
-
-def _joined(parts: dict[int, list[Any]]) -> list[Any]:
-    """Return one list of all *parts*, in order; the largest is not copied."""
-    largest = max(parts, key=lambda start: len(parts[start]), default=0)
-    results = parts.pop(largest, [])
-    before: list[Any] = []
-    for start in sorted(parts):
-        if start < largest:
-            before += parts.pop(start)
-        else:
-            results += parts.pop(start)
-    results[:0] = before
-    return results
-
-
-def _gather(started: _Started, parts: dict[int, list[Any]]) -> Failure | Exception | None:
-    """Put the results into *parts*, by index; return what ends the call before its time."""
-    while batches := started.run.advance():
-        for batch in batches:
-            if batch.error is not None:
-                return batch.error
-            if batch.failures and started.on_error == "raise":
-                return batch.failures[min(batch.failures)]
-            _settle(batch, started.on_error)
-            parts[batch.start] = batch.values
-    return None
-
-
-def _raise(ended_by: Failure | Exception) -> NoReturn:
-    if isinstance(ended_by, Exception):
-        raise ended_by
-    ended_by.unwrap()
-
-
-def shorten(error: BaseException) -> None:
-    """Leave of what *error* came through the frame of the door that calls this, and the task's.
-
-    Ours between them say nothing to a user, and hold the exception in a circle.  A fault of our own
-    keeps its frames.
-    """
-    door: Any = BaseException.__getattribute__(error, "__traceback__")
-    inner = door.tb_next
-    last = door.tb_frame.f_code
-    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        last, inner = inner.tb_frame.f_code, inner.tb_next
-    if inner is not None or last.co_name == "unwrap" or isinstance(error, KeyboardInterrupt):
-        door.tb_next = inner
-
-
-_PACKAGE = os.path.dirname(__file__) + os.sep
-
-
-def _settle(batch: Batch, on_error: Any) -> None:
-    """Put into the place of each failure of *batch* what *on_error* says."""
-    for position, failure in batch.failures.items():
-        batch.values[position] = failure if on_error == "return" else on_error(failure)
-
-
-class Stream(Iterator["R"]):
-    """The iterator that `pimap` returns: closes the call when it ends or is thrown away."""
-
-    __module__ = "parmap"
-
-    def __init__(self, started: _Started, *, ordered: bool, buffersize: int | None) -> None:
-        # The generator does not refer to this object: one that is dropped is closed at once.
-        self._results: Generator[R, None, None] = _read(started, ordered, buffersize)
-        self._started = started
-        self._at_exit = partial(_close_unread, self._results, started)
-        # Registered now, this runs before the exit handlers of the pool that may be below.
-        atexit.register(self._at_exit)
-
-    def __iter__(self) -> Stream[R]:
-        return self
-
-    def __next__(self) -> R:
-        try:
-            return next(self._results)
-        except StopIteration:
-            raise
-        except BaseException as error:
-            shorten(error)
-            raise
-
-    def __enter__(self) -> Stream[R]:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Draw no more input, stop what runs, and give the workers back.  May be called twice."""
-        self._results.close()
-        self._started.close()
-        atexit.unregister(self._at_exit)
-
-
-def _close_unread(results: Generator[Any, None, None], started: _Started) -> None:
-    """Close a call at the end of the program, unless a daemon thread is in the middle of it."""
-    if not results.gi_running:  # type: ignore[attr-defined]
-        started.close()
-
-
-def _read(started: _Started, ordered: bool, buffersize: int | None) -> Generator[Any, None, None]:
-    """Yield the results, and see to it that the workers stay busy meanwhile."""
-    run = started.run
-    waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
-    ended_by: Failure | Exception | None = None
-    read = 0
-    try:
-        while batches := run.advance(read + (buffersize or run.horizon(read))):
-            waiting.update((batch.start, batch) for batch in batches)
-            while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
-                values = batch.values
-                if batch.error is not None:
-                    ended_by = batch.error  # raised when all results before it are read
-                elif batch.failures and started.on_error == "raise":
-                    position = min(batch.failures)
-                    values, ended_by = values[:position], batch.failures[position]
-                else:
-                    _settle(batch, started.on_error)
-                due = monotonic() + READ_ON
-                for value in values:
-                    read += 1
-                    yield value
-                    if monotonic() > due:  # the reader is slow: see to the workers meanwhile
-                        more = run.advance(read + (buffersize or run.horizon(read)), block=False)
-                        waiting.update((batch.start, batch) for batch in more)
-                        due = monotonic() + READ_ON
-                if ended_by is not None and not isinstance(ended_by, Exception):
-                    _raise(ended_by)
-        if ended_by is not None:
-            _raise(ended_by)
-    finally:
-        started.close()
-
-
-def _check_callable(fn: object, door: str) -> None:
-    if not callable(fn):
-        got = f"{short_repr(fn)} of type {type(fn).__name__}"
-        raise TypeError(f"{door}() must be given a callable first, got {got}")
-    if cure := asynchronous(fn):
-        raise TypeError(f"{door}() was given {short_repr(fn)}; {cure}")
-
-
-def _check_iterables(iterables: tuple[object, ...], door: str) -> None:
-    if not iterables:
-        raise TypeError(f"{door}() needs at least one iterable after the function")
-    for position, iterable in enumerate(iterables, 2 if door != "pcall" else 1):
-        kind = type(iterable)
-        if not hasattr(kind, "__iter__") and not hasattr(kind, "__getitem__"):
-            cure = ""
-            if isinstance(iterable, int) and position > 2:
-                cure = (
-                    f"; options are given by name: {door}(fn, xs, workers={iterable}), or "
-                    f"chunksize={iterable} for so many tasks in a message"
-                )
-            got = short_repr(iterable)
-            raise TypeError(f"{door}() argument {position} must be an iterable, got {got}{cure}")
-
-
-def _check_task(task: Any, index: int) -> Any:
-    """Return *task*; raise TypeError unless it is `(function, args, kwargs)`."""
-    if isinstance(task, tuple) and len(task) == 3:
-        fn, args, kwargs = task
-        if callable(fn) and isinstance(args, (tuple, list)) and isinstance(kwargs, dict):
-            if cure := asynchronous(fn):
-                raise TypeError(f"task {index} is of {short_repr(fn)}; {cure}")
-            return task
-    raise TypeError(
-        f"task {index} must be a tuple (function, args, kwargs), as delayed(function)(...) makes "
-        f"it, got {short_repr(task)}"
-    )
-
-
-def _check_buffersize(buffersize: object) -> None:
-    if buffersize is not None and (
-        isinstance(buffersize, bool) or not isinstance(buffersize, int) or buffersize < 1
-    ):
-        raise ValueError(f"buffersize must be None or a number of tasks, got {buffersize!r}")

@@ -9,15 +9,16 @@ from importlib import import_module
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from .api import pimap, pmap, pstarmap, shorten
-from .callables import Wrapper, asynchronous
-from .errors import short_repr
-from .options import check, over
+from ._choice.options import check, over
+from ._records.callables import Wrapper, asynchronous
+from ._records.errors import short_repr
+from ._records.frames import shorten
+from .api import pimap, pmap, pstarmap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .api import Stream
+    from ._engine.results import Stream
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,18 +1,17 @@
 """The fake world: an executor that does what a script tells it, and nothing by itself."""
 
-from parmap.events import Call
-from parmap.note import new_note
-from parmap.tasks import run_chunk
+from parmap._engine.executor import Executor
+from parmap._records.work import Call
+from parmap._workers.status import new_status
+from parmap._workers.tasks import run_chunk
 
 
-class Scripted:
+class Scripted(Executor):
     """Answers each chunk with what *answer* makes of it, in the order of *pick*.
 
     *answer(chunk)* returns a Report, or None for the plain truth: the chunk is run, here and now.
     *pick(chunks)* returns the position of the chunk to answer next; the first by default.
     """
-
-    in_caller = False
 
     def __init__(
         self, fn, answer=lambda chunk: None, pick=lambda chunks: 0, workers=2, window=None
@@ -36,7 +35,7 @@ class Scripted:
         if not self.out or seconds == 0:
             return []
         chunk = self.out.pop(self.pick(self.out))
-        return [self.answer(chunk) or run_chunk(self.call, chunk, 60.0, new_note())]
+        return [self.answer(chunk) or run_chunk(self.call, chunk, 60.0, new_status())]
 
     def close(self):
         self.closed += 1

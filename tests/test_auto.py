@@ -9,13 +9,15 @@ from collections import OrderedDict
 import pytest
 from scripted import Scripted
 
-from parmap import ExecutorUnavailable, auto, pcall, pmap, shutdown
-from parmap.auto import Auto
-from parmap.chunking import Sizes
-from parmap.events import Call, Report, Unsendable
-from parmap.policy import COLD_START, LOOKS, WARM_START, Measured, forgone, where
-from parmap.scheduler import Run
-from parmap.source import Source, Unread
+from parmap import ExecutorUnavailable, pcall, pmap, shutdown
+from parmap._choice import auto, known
+from parmap._choice.auto import Auto
+from parmap._choice.policy import COLD_START, LOOKS, WARM_START, Measured, forgone, where
+from parmap._engine.chunking import Sizes
+from parmap._engine.items import LazyItems
+from parmap._engine.scheduler import Run
+from parmap._engine.source import Source
+from parmap._records.work import Call, Report, Unsendable
 
 
 def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
@@ -79,7 +81,7 @@ def test_what_was_learnt_gives_way_to_what_is_seen(slow):
 def _forget(monkeypatch):
     """Let every test meet its functions for the first time, without workers of other tests."""
     shutdown()
-    monkeypatch.setattr(auto, "_known", OrderedDict())
+    monkeypatch.setattr(known, "_known", OrderedDict())
     monkeypatch.setattr(auto, "_forgone", 0.0)
 
 
@@ -90,7 +92,7 @@ def slow(monkeypatch):
     truly = auto.run_here
 
     def scripted(call, chunk, budget):
-        if isinstance(chunk.items, Unread):
+        if isinstance(chunk.items, LazyItems):
             chunk.items._size = 1
             report = truly(call, chunk, 60.0)
             chunk = report.chunk
@@ -171,7 +173,7 @@ def test_waiting_goes_to_threads(slow):
 
 def test_work_without_the_gil_goes_to_threads(slow):
     """Tasks that compute and let other threads run go to threads, one for each core."""
-    auto.remember(str, seen(0.01, looks=LOOKS, free=LOOKS))
+    known.remember(str, seen(0.01, looks=LOOKS, free=LOOKS))
     world = World(str)
 
     assert results(world, range(100)) == [str(n) for n in range(100)]
@@ -426,7 +428,7 @@ def test_tasks_of_many_functions_are_not_known(slow):
     """What one list of calls has cost says nothing of another."""
     pcall([(int, ("1",), {})] * 4)
 
-    assert auto.recall(None) is None
+    assert known.recall(None) is None
 
 
 def test_a_function_too_large_to_send_stays(slow):

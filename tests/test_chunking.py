@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
-from parmap.chunking import ALONE, CAREFUL, GROWTH, TARGET, Sizes, budget, target
-from parmap.source import Source
+from parmap._engine.chunking import CONTAINED, GROWTH, SOLO, TARGET, Sizes, budget, target
+from parmap._engine.source import Source
 
 
 def learnt(cost, **options):
@@ -19,12 +19,12 @@ def learnt(cost, **options):
         (Sizes(), 1000, 2, 1),  # nothing is known
         (Sizes(7), 1000, 2, 7),
         (learnt(0.001), 10**6, 2, round(TARGET / 0.001)),
-        (learnt(0.001), 10**6, 1, round(ALONE / 0.001)),
+        (learnt(0.001), 10**6, 1, round(SOLO / 0.001)),
         (learnt(0.001), None, 1, round(TARGET / 0.001)),
         (learnt(0.001), 12, 2, 3),
         (learnt(1.0), 10**6, 2, 1),
-        (learnt(0.001, careful=True), 10**6, 2, round(CAREFUL / 0.001)),
-        (learnt(0.001, careful=True), 10**6, 1, round(CAREFUL / 0.001)),
+        (learnt(0.001, contain_failures=True), 10**6, 2, round(CONTAINED / 0.001)),
+        (learnt(0.001, contain_failures=True), 10**6, 1, round(CONTAINED / 0.001)),
         (learnt(0.001, most=4), 10**6, 2, 4),
         (Sizes(100, most=3), 10**6, 2, 3),
         (Sizes(known=(2, 1e-6)), 10**6, 2, 2 * GROWTH),
@@ -38,7 +38,11 @@ def test_the_size_of_a_chunk(sizes, remaining, workers, expected):
 @pytest.mark.parametrize("workers", [1, 2, 64, 1000])
 def test_a_careful_call_hands_back_after_each_target(workers):
     """Where failures are to be contained, no more is at stake than one short target."""
-    assert budget(workers, careful=True) == target(workers, careful=True) <= target(workers)
+    assert (
+        budget(workers, contain_failures=True)
+        == target(workers, contain_failures=True)
+        <= target(workers)
+    )
     assert budget(workers) == 2 * target(workers)
 
 

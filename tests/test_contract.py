@@ -31,8 +31,8 @@ import zoo
 from conftest import ABROAD, COSTLY, EVERYWHERE, SIDE_BY_SIDE
 
 from parmap import ExecutorUnavailable, Failure, partition, pcall, pimap, pmap, pstarmap, shutdown
-from parmap.events import Call, Chunk
-from parmap.executors.threads import Threads
+from parmap._executors.threads import Threads
+from parmap._records.work import Call, Chunk
 
 MANY = 3_000
 
@@ -446,7 +446,7 @@ def test_fewer_threads_than_wanted_may_start(monkeypatch, allowed):
             started.append(self)
             super().start()
 
-    monkeypatch.setattr("parmap.executors.threads.Thread", Rare)
+    monkeypatch.setattr("parmap._executors.threads.Thread", Rare)
     if allowed:
         assert pmap(work.double, range(20), executor="threads", workers=4) == [*range(0, 40, 2)]
     else:
@@ -477,7 +477,7 @@ def test_a_lent_executor_may_cancel_what_it_has():
 
 def test_a_call_may_be_closed_by_its_executors_own_thread():
     """The collector closes a lost call in any thread, that of its executor included."""
-    from parmap.executors import futures
+    from parmap._executors import futures
 
     executor = futures.Futures(Call(int, "item"), 0.1, workers=1)
     executor.submit(Chunk(0, [1]))
@@ -497,8 +497,8 @@ def test_a_call_may_be_closed_by_its_executors_own_thread():
 
 def test_workers_of_futures_start_together():
     """None starts later, while another may die: Python 3.11's executor cannot bear that."""
-    from parmap.executors import futures
-    from parmap.executors.start import workers_of
+    from parmap._executors import futures
+    from parmap._executors.pool_workers import workers_of
 
     with closing(futures.Futures(Call(int, "item"), 0.1, workers=3)) as executor:
         executor.submit(Chunk(0, [1]))

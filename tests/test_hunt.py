@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from parmap import pimap, pmap
-from parmap.executors import start
+from parmap._executors import pool_workers
 
 SLOTTED = """
 from parmap import pmap
@@ -133,7 +133,7 @@ def test_workers_are_killed_while_their_executor_closes():
             return False
 
     queue = SimpleNamespace(_writer=writer)
-    start.kill_workers(SimpleNamespace(_processes={1: Process()}, _result_queue=queue))
+    pool_workers.kill_workers(SimpleNamespace(_processes={1: Process()}, _result_queue=queue))
     with pytest.raises(EOFError):
         reader.recv()
     writer.close()

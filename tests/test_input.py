@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -15,12 +16,13 @@ import work
 from scripted import Scripted
 
 import parmap
-from parmap import auto, pimap, pmap, pstarmap
-from parmap.auto import _Haste
-from parmap.chunking import Sizes
-from parmap.policy import Measured, where
-from parmap.scheduler import Run
-from parmap.source import Source
+from parmap import pimap, pmap, pstarmap
+from parmap._choice import known
+from parmap._choice.auto import FasterSwitching
+from parmap._choice.policy import Measured, where
+from parmap._engine.chunking import Sizes
+from parmap._engine.scheduler import Run
+from parmap._engine.source import Source
 
 HERE = ["serial", "auto"]
 AHEAD = ["threads", "processes", "multiprocessing", "futures", "joblib"]
@@ -283,10 +285,10 @@ def test_groups_stay_in_the_caller_though_long_tasks_go_elsewhere(monkeypatch):
     groups = lambda: itertools.groupby(range(80), key=lambda x: x // 4)
     seen = Measured()
     seen.tasks, seen.wall, seen.cpu, seen.moved = 10, 10.0, 10.0, 100
-    auto.remember(total, seen)
+    known.remember(total, seen)
 
     assert pmap(total, groups()) == list(map(total, groups()))
-    auto.remember(total, seen)
+    known.remember(total, seen)
     assert pmap(total, (pair for pair in groups())) == list(map(total, groups()))
 
 
@@ -311,7 +313,7 @@ class Slow:
         self.now = 0.0
         self.seconds = seconds
         self.log = []
-        monkeypatch.setattr("parmap.source.perf_counter", lambda: self.now)
+        monkeypatch.setattr("parmap._engine.source.perf_counter", lambda: self.now)
 
     def __iter__(self):
         return self
@@ -386,7 +388,7 @@ def test_tasks_in_threads_run_in_the_callers_context(executor, tmp_path):
     if executor == "auto":
         seen = Measured()
         seen.looks, seen.free = 100, 100
-        auto.remember(task, seen)
+        known.remember(task, seen)
     assert contextvars.copy_context().run(attempt) == [("set", 5)] * 4
 
 
@@ -484,7 +486,7 @@ def test_a_chain_of_wrappers_may_be_endless():
 def test_the_switch_interval_is_the_programs():
     """Whoever hurries, however many at once, leaves the interval as the program had set it."""
     before = sys.getswitchinterval()
-    haste = _Haste()
+    haste = FasterSwitching()
 
     with haste:
         with haste:
@@ -507,7 +509,7 @@ def test_what_was_learnt_may_be_kept_by_several_threads():
         try:
             for i in range(2000):
                 exec(f"def fn(x): return {n * 10_000 + i}", names := {})
-                auto.remember(names["fn"], Measured())
+                known.remember(names["fn"], Measured())
         except BaseException as error:
             errors.append(error)
 
@@ -543,7 +545,7 @@ print(errors)
 
 HALF = """
 import importlib.abc, importlib.machinery, sys, threading
-from parmap import auto
+from parmap._records.machine import imported
 begun, go = threading.Event(), threading.Event()
 class Loader(importlib.machinery.SourceFileLoader):
     def exec_module(self, module):
@@ -552,7 +554,7 @@ class Loader(importlib.machinery.SourceFileLoader):
         super().exec_module(module)
 class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "parmap.executors.lanes":
+        if name == "colorsys":
             spec = importlib.machinery.PathFinder.find_spec(name, path)
             spec.loader = Loader(name, spec.origin)
             return spec
@@ -560,10 +562,10 @@ sys.meta_path.insert(0, Finder())
 errors = []
 def ask():
     try:
-        auto._start_cost()
+        imported("colorsys").rgb_to_hsv
     except BaseException as error:
         errors.append(repr(error))
-importing = threading.Thread(target=__import__, args=("parmap.executors.lanes",))
+importing = threading.Thread(target=__import__, args=("colorsys",))
 importing.start()
 begun.wait(60)
 asking = threading.Thread(target=ask)
@@ -631,7 +633,7 @@ def long_tasks():
     def make(fn):
         seen = Measured()
         seen.tasks, seen.wall, seen.cpu, seen.moved = 10, 10.0, 10.0, 100
-        auto.remember(fn, seen)
+        known.remember(fn, seen)
         return fn
 
     return make
@@ -678,7 +680,7 @@ def test_errors_of_tasks_whose_results_cannot_be_sent(long_tasks):
 def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
     """A map that loses a second because something cannot be sent warns, naming the part."""
     lock = threading.Lock()
-    monkeypatch.setattr(auto, "DEAR", 0.02)
+    monkeypatch.setattr("parmap._choice.auto.DEAR", 0.02)
 
     def fn(x):
         with lock:
@@ -694,7 +696,7 @@ def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
 def test_a_warning_that_is_an_error_costs_no_results(monkeypatch):
     """Under a filter that makes warnings errors, the map completes all the same."""
     lock = threading.Lock()
-    monkeypatch.setattr(auto, "DEAR", 0.02)
+    monkeypatch.setattr("parmap._choice.auto.DEAR", 0.02)
 
     def fn(x):
         with lock:
@@ -731,9 +733,9 @@ def test_a_traceback_shows_one_frame_of_ours(where_cheaply, door):
         args = (items[door],) if door == "pcall" else (invert, items.get(door, [1, 0]))
         list(getattr(parmap, door)(*args, **where_cheaply.options))
 
-    names = [(entry.path.name, entry.name) for entry in caught.traceback]
-    ours = [name for path, name in names if "parmap" in str(path) or path in ("api.py",)]
-    assert names[0][0] == "test_input.py"
+    names = [(entry.path, entry.name) for entry in caught.traceback]
+    ours = [name for path, name in names if Path(parmap.__file__).parent in path.parents]
+    assert names[0][0].name == "test_input.py"
     assert len(ours) == 1, names
     assert len(names) <= 3, names
 

@@ -17,8 +17,8 @@ import work
 from conftest import ABROAD, COSTLY
 
 from parmap import Failure, delayed, parallel, parallel_config, pcall, pimap, pmap, pstarmap
-from parmap.callables import advise
-from parmap.outcome import portable
+from parmap._records.callables import advise
+from parmap._records.exceptions import portable
 
 
 def add(x, y):

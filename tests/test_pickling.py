@@ -19,7 +19,7 @@ import work
 from conftest import needs_proc
 
 from parmap import pmap
-from parmap.pickling import dumps
+from parmap._wire.pickling import dumps
 
 OPTIONS = 'options = [{"executor": name, "workers": 2} for name in EXECUTORS]\n'
 AUTO = 'options.append({"executor": "auto", "workers": 2, "on_error": "return"})\n'
@@ -630,7 +630,7 @@ def test_a_library_in_the_middle_of_its_import_is_left_alone(script):
 
 HALF_MADE = """\
 import sys, threading
-from parmap.pickling import dumps
+from parmap._wire.pickling import dumps
 stop = False
 def pickle():
     while not stop:

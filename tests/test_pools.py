@@ -21,10 +21,10 @@ import work
 from conftest import needs_proc
 
 import parmap
-from parmap.executors import pool as parmap_pool
-from parmap.executors import start
-from parmap.machine import imported
-from parmap.transport import Watched
+from parmap._executors import multiprocessing as parmap_pool
+from parmap._executors import pool_workers
+from parmap._records.machine import imported
+from parmap._wire.channel import Watched
 
 # Modules in the middle of their import
 
@@ -119,7 +119,7 @@ def test_in_the_middle_of_its_own_import_a_module_is_as_far_as_it_is(tmp_path, m
     """A module that asks for itself while it is imported waits for nobody."""
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "asks_for_itself.py").write_text(
-        "from parmap.machine import imported\nme = imported(__name__)\nlate = 1\n"
+        "from parmap._records.machine import imported\nme = imported(__name__)\nlate = 1\n"
     )
 
     module = __import__("asks_for_itself")
@@ -211,12 +211,12 @@ def test_a_lent_executor_is_never_killed(script, make):
 
 KILLED = """\
 import multiprocessing, os, signal, sys
-import parmap.executors.pool
+import parmap._executors.multiprocessing
 from parmap import ExecutorUnavailable, pmap
 from work import wait_until
 
 if __name__ == "__main__":
-    parmap.executors.pool.DEAF = 0.5
+    parmap._executors.multiprocessing.DEAF = 0.5
     pool = multiprocessing.get_context("METHOD").Pool(2)
     print(pmap(abs, range(-3, 0), executor=pool))
     wait_until(pool._inqueue._rlock._semlock._is_zero, "a worker to wait for more")
@@ -302,7 +302,7 @@ def test_a_lent_parallel_is_used_by_nobody_before_it_is_entered(slow_parallel):
 def test_a_lent_parallel_is_left_whoever_is_entering_another(slow_parallel, monkeypatch):
     """A call that ends while another thread enters a Parallel does not wait for it for ever."""
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
-    monkeypatch.setattr("parmap.executors.joblib.PATIENCE", 0.01)
+    monkeypatch.setattr("parmap._executors.joblib.PATIENCE", 0.01)
     other = joblib.Parallel(n_jobs=2, backend="threading")
     results = parmap.pimap(work.double, range(100), executor=other)
     assert next(results) == 0
@@ -549,16 +549,16 @@ def test_the_process_objects_of_pools_know_their_parent():
 @pytest.mark.parametrize("name", ["futures", "a ProcessPoolExecutor", "a loky executor"])
 def test_futures_do_without_private_names(places, monkeypatch, name):
     """Where workers and the thread of an executor cannot be found, calls still are the loop."""
-    monkeypatch.setattr("parmap.executors.start.workers_of", lambda executor: [])
-    monkeypatch.setattr("parmap.executors.futures.workers_of", lambda executor: [])
-    monkeypatch.setattr("parmap.executors.futures._thread_of", lambda executor: None)
+    monkeypatch.setattr("parmap._executors.pool_workers.workers_of", lambda executor: [])
+    monkeypatch.setattr("parmap._executors.futures.workers_of", lambda executor: [])
+    monkeypatch.setattr("parmap._executors.futures._thread_of", lambda executor: None)
 
     assert parmap.pmap(work.double, range(20), **places(name).options) == [*range(0, 40, 2)]
 
 
 def test_a_pool_of_another_release_is_terminated_as_it_says(places, monkeypatch):
     """Where the parts of a Pool are not those that are known, its own `terminate` ends it."""
-    monkeypatch.setattr("parmap.executors.pool.PARTS", ("_moved_elsewhere",))
+    monkeypatch.setattr("parmap._executors.multiprocessing.PARTS", ("_moved_elsewhere",))
 
     found = parmap.pmap(work.double, range(20), **places("multiprocessing").options)
 
@@ -582,7 +582,7 @@ def test_a_lent_pool_whose_workers_cannot_be_watched_is_refused():
 def test_a_parallel_of_another_release_is_refused(monkeypatch):
     """A joblib.Parallel without what the adapter needs is a clear error."""
     joblib = pytest.importorskip("joblib", reason="joblib is not installed")
-    monkeypatch.setattr("parmap.executors.joblib.PRIVATE", ("_moved_elsewhere",))
+    monkeypatch.setattr("parmap._executors.joblib.PRIVATE", ("_moved_elsewhere",))
 
     for executor in ("joblib", joblib.Parallel(2)):
         with pytest.raises(parmap.ExecutorUnavailable, match="_moved_elsewhere"):
@@ -600,7 +600,7 @@ def test_workers_are_killed_the_public_way(monkeypatch):
     )
     processes = [*pool._processes.values()]
 
-    start.kill_workers(pool)
+    pool_workers.kill_workers(pool)
     close()
 
     assert told == [pool]
@@ -612,7 +612,7 @@ def test_workers_are_killed_the_public_way(monkeypatch):
 def test_no_signal_comes_from_a_dead_worker_where_that_is_an_option_of_sockets(monkeypatch):
     """Where a message cannot say that no SIGPIPE is wanted, the socket is told so once."""
     option = socket.SO_KEEPALIVE  # stands for the one that this system may not have
-    monkeypatch.setattr("parmap.transport.NO_SIGPIPE", option)
+    monkeypatch.setattr("parmap._wire.channel.NO_SIGPIPE", option)
     ours, theirs = socket.socketpair()
 
     with theirs, closing(Watched(ours, -1)):

@@ -12,11 +12,11 @@ import pytest
 from scripted import Scripted
 
 from parmap import delayed, pcall, pmap
-from parmap.chunking import Sizes
-from parmap.events import Call, Chunk
-from parmap.scheduler import Run
-from parmap.source import Source
-from parmap.tasks import run_here
+from parmap._engine.chunking import Sizes
+from parmap._engine.scheduler import Run
+from parmap._engine.source import Source
+from parmap._records.work import Call, Chunk
+from parmap._workers.tasks import run_here
 
 ELSEWHERE = ("threads", "processes")
 
@@ -210,8 +210,9 @@ class _Slow:
     def __init__(self, seconds, monkeypatch):
         self.now = 0.0
         self.seconds = iter(seconds)
-        monkeypatch.setattr("parmap.source.perf_counter", lambda: self.now)
-        monkeypatch.setattr("parmap.tasks.perf_counter", lambda: self.now)
+        monkeypatch.setattr("parmap._engine.source.perf_counter", lambda: self.now)
+        monkeypatch.setattr("parmap._engine.items.perf_counter", lambda: self.now)
+        monkeypatch.setattr("parmap._workers.tasks.perf_counter", lambda: self.now)
 
     def __iter__(self):
         return self

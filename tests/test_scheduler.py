@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scripted import Scripted
 
 from parmap import WorkerCrashed
-from parmap.chunking import Sizes
-from parmap.events import Loss, Report, Unsendable
-from parmap.scheduler import Run
-from parmap.source import Source
+from parmap._engine.chunking import Sizes
+from parmap._engine.scheduler import Run
+from parmap._engine.source import Source
+from parmap._records.work import Loss, Report, Unsendable
 
 
 def run(executor, items, size=None, **options):
@@ -70,7 +70,7 @@ def test_a_known_suspect_fails_alone_and_the_others_run_again():
 
     def die(chunk):
         hit = chunk.start <= 7 < chunk.start + len(chunk) and len(chunk) > 1
-        return Report(chunk, [], loss=crash("split", 7)) if hit else None
+        return Report(chunk, [], loss=crash("bisect", 7)) if hit else None
 
     executor = Scripted(int, die)
     done = outcome(run(executor, range(20), 10))
@@ -88,7 +88,7 @@ def test_what_was_not_started_runs_again_as_it_is():
     def lose_once(chunk):
         if chunk.start == 10 and not lost:
             lost.append(chunk)
-            return Report(chunk, [], loss=crash("again"))
+            return Report(chunk, [], loss=crash("requeue"))
         return None
 
     executor = Scripted(int, lose_once)
@@ -97,7 +97,7 @@ def test_what_was_not_started_runs_again_as_it_is():
     assert executor.log.count((10, 5)) == 2
 
 
-@pytest.mark.parametrize("then", ["split", "alone"])
+@pytest.mark.parametrize("then", ["bisect", "isolate"])
 @pytest.mark.parametrize("bad", [{3}, {0, 39}, {5, 6, 21}, set(range(40))])
 def test_unknown_culprits_are_found_by_halving(then, bad):
     """Where nobody knows which task it was, halves run until the culprits stand alone."""
@@ -119,7 +119,7 @@ def test_suspects_run_with_nothing_beside_them():
     def die(chunk):
         if chunk.start <= 13 < chunk.start + len(chunk):
             beside.append((len(chunk), len(executor.out)))
-            return Report(chunk, [], loss=crash("alone"))
+            return Report(chunk, [], loss=crash("isolate"))
         return None
 
     executor = Scripted(int, die, workers=4)
@@ -136,7 +136,7 @@ def test_a_retry_of_a_suspect_has_nothing_beside_it_either():
     def die(chunk):
         if 4 in chunk.items:
             beside.append(len(executor.out))
-            return Report(chunk, [], loss=crash("alone"))
+            return Report(chunk, [], loss=crash("isolate"))
         return None
 
     executor = Scripted(int, die, workers=3)
@@ -149,7 +149,7 @@ def test_a_retry_of_a_suspect_has_nothing_beside_it_either():
 
 def test_what_must_not_run_again_fails_whole():
     """Tasks lost with a borrowed executor have failed, all of them, once."""
-    executor = Scripted(int, lambda chunk: Report(chunk, [], loss=crash("over")))
+    executor = Scripted(int, lambda chunk: Report(chunk, [], loss=crash("fail")))
     done = outcome(run(executor, range(6), 3, retries=2))
 
     assert [done[n].index for n in range(6)] == list(range(6))
@@ -283,7 +283,7 @@ def test_whatever_dies_all_others_arrive(n, bad, size, workers, retries, seed):
             return None
         known = chance.random() < 0.5
         return Report(
-            chunk, [], loss=crash(chance.choice(["split", "alone"]), hit[0] if known else None)
+            chunk, [], loss=crash(chance.choice(["bisect", "isolate"]), hit[0] if known else None)
         )
 
     executor = Scripted(int, die, lambda out: chance.randrange(len(out)), workers)

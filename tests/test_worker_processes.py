@@ -18,8 +18,9 @@ from conftest import needs_proc
 
 import parmap
 from parmap import ExecutorUnavailable, pmap, shutdown, warm
-from parmap.executors import lanes
-from parmap.machine import usable_cpus
+from parmap._executors import processes
+from parmap._records.machine import usable_cpus
+from parmap._workers import warm as warm_workers
 
 MIB = 2**20
 ONE = {"executor": "processes", "workers": 1}
@@ -44,7 +45,7 @@ def regions():
 
 
 def workers():
-    return [lane.process.pid for lane in lanes._idle]
+    return [lane.pid for lane in warm_workers._idle]
 
 
 # What workers keep
@@ -54,7 +55,7 @@ def test_a_function_that_a_worker_has_lost_is_sent_again():
     """Whatever became of the function in the worker, the call is completed with it."""
 
     def lose(_):
-        kept = parmap.worker._calls
+        kept = parmap._workers.child._calls
         for digest in list(kept._calls):
             del kept._calls[digest]
 
@@ -98,15 +99,15 @@ def test_what_no_worker_can_map_is_an_error():
     shutdown()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            truly = lanes.Lane
+            truly = processes.WorkerProcess
 
             def start(place):
                 lane = truly(place)
                 work.wait_until(lambda: lane.readable(1), "the worker")
-                resource.prlimit(lane.process.pid, resource.RLIMIT_NOFILE, (3, hard))
+                resource.prlimit(lane.pid, resource.RLIMIT_NOFILE, (3, hard))
                 return lane
 
-            patch.setattr(lanes, "Lane", start)
+            patch.setattr(processes, "WorkerProcess", start)
             with pytest.raises(ExecutorUnavailable, match="map"):
                 pmap(lambda x: array[x], [0, 1], **ONE)
     finally:
@@ -168,7 +169,7 @@ def test_a_worker_without_work_keeps_nothing():
     numbers = [0.5 + x for x in range(2 * MIB)]
 
     def task(x):
-        parmap.worker.RESTED = 0.05
+        parmap._workers.child.RESTED = 0.05
         return numbers[x]
 
     shutdown()
@@ -239,8 +240,8 @@ def prepare():
     pmap(abs, range(4), executor="processes", workers=2)
 
 print(module.TABLE[:4], {mapped})
-from parmap.executors import lanes
-print(len(lanes._idle))
+from parmap._workers import warm
+print(len(warm._idle))
 """)
 
     expected = "[0, 1, 4, 9] [9, 9, 9, 9]" if "abs" not in mapped else "[0, 1, 4, 9] [3, 3, 3, 3]"
@@ -271,7 +272,7 @@ def test_workers_may_be_nested_when_asked_for(executor):
     """Down to the bound, a call in a task that names its executor gets workers of its own."""
 
     def deep(n):
-        from parmap.tasks import nested
+        from parmap._workers.tasks import nested
 
         if n == 1:
             return [(nested.get(), os.getpid())]
@@ -341,8 +342,8 @@ def burn(x):
 for task in burn, lambda x: time.sleep(0.03) or x:
     assert pmap(task, range(30), workers=2) == [*range(30)]
     assert pmap(task, range(3), workers=2, on_error="return") == [*range(3)]
-lanes = sys.modules.get("parmap.executors.lanes")
-print(lanes.idle() if lanes else 0)
+from parmap._workers import warm
+print(warm.count())
 """)
 
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -1,0 +1,303 @@
+"""The options of every door: their names, their checks, and where their defaults come from.
+
+An option given in the call wins over `with parallel_config(...)`, which wins over
+`parallel_config(...).apply()`, which wins over the defaults below.  Each is checked where it is
+given, before anything runs.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar, Token
+
+from .._records.callables import asynchronous
+from .._records.errors import short_repr
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+
+EXECUTORS = ("auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib")
+DEFAULTS: dict[str, Any] = {
+    "executor": "auto",
+    "workers": None,
+    "chunksize": "auto",
+    "on_error": "raise",
+    "retries": 0,
+    "timeout": None,
+    "progress": False,
+    "initializer": None,
+    "max_tasks_per_worker": None,
+}
+OWN_WORKERS = ("timeout", "max_tasks_per_worker")
+"""Options that only workers of our own can honour."""
+_process_wide: dict[str, Any] = {}
+_in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", default=None)
+
+
+def resolve(given: dict[str, Any], door: str, fn: object = None) -> dict[str, Any]:
+    """Return all options for a call of *door* with *fn*: those *given*, checked, and defaults."""
+    _check_each(given, door, fn)
+    context = _in_context.get()
+    if not (given or context or _process_wide):
+        return DEFAULTS
+    options = DEFAULTS
+    for inner in (_process_wide, context or {}, given):
+        options = over(options, inner)
+    _check_together(options)
+    return options
+
+
+def over(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of *inner*, and those of *outer* that it leaves as they are."""
+    if not isinstance(inner.get("executor", ""), str):
+        outer = {**outer, "workers": None}  # an instance has its own
+    return {**outer, **inner}
+
+
+def check(options: dict[str, Any], door: str, fn: object = None) -> None:
+    """Raise TypeError or ValueError, naming option, value and cure, if one is wrong."""
+    _check_each(options, door, fn)
+    _check_together({**DEFAULTS, **options})
+
+
+def _check_each(options: dict[str, Any], door: str, fn: object) -> None:
+    for name, value in options.items():
+        if name not in _CHECKS:
+            raise TypeError(_unknown(name, value, door, fn))
+        _CHECKS[name](value)
+
+
+# What an option of this name is called elsewhere, without underscores, and what to write here;
+# `{value}` is what was given.
+_ELSEWHERE = {
+    "the number of workers is workers={value}": (
+        "njobs jobs nworkers numworkers numberofworkers maxworkers poolsize processes nprocesses "
+        "numprocesses maxprocesses nproc nprocs numproc numprocs procs ncpu ncpus numcpu numcpus "
+        "cpus cpucount ncores numcores cores nodes nthreads numthreads maxthreads threads"
+    ),
+    "the number of tasks in a message is chunksize={value}": (
+        "chunk chunks chunklen chunklength batch batchsize tasksperchunk itemsperchunk"
+    ),
+    "how far to read ahead is said to pimap: pimap(..., buffersize={value})": (
+        "buffer buffersize bufsize maxbuffer prefetch predispatch lookahead maxtasksactive"
+    ),
+    "a list is in the order of the input; pimap(..., ordered=False) gives each result when it is "
+    "there": "ordered order keeporder unordered",
+    "pimap returns an iterator, pimap(..., ordered=False) one that does not wait for the next in "
+    "order": "returnas asgenerator lazy stream streaming",
+    "arguments of the initializer are bound with functools.partial: "
+    "initializer=partial(initializer, ...)": "initargs initkwargs initializerargs workerinit",
+    "arguments that are the same for all tasks are bound with functools.partial: "
+    "partial(fn, ...)": "args kwargs kwds fnargs fnkwargs funcargs funckwargs extraargs "
+    "pmargs commonargs constants",
+    "how many tasks there are is for the bar: progress={{'total': {value}}}": (
+        "total length iterablelen ntasks numtasks"
+    ),
+    "the label of the bar is progress={value}": "desc description label title pmdesc",
+    "where tasks run is said by executor: 'processes', 'threads', 'serial', 'multiprocessing', "
+    "'futures', 'joblib', or an instance": (
+        "backend prefer require mode method scheduler pool parallel usethreads usethreading "
+        "startmethod mpcontext context"
+    ),
+    "a bar is drawn by progress=True": (
+        "verbose verbosity pbar bar progressbar showprogress displayprogress pmpbar tqdm disable"
+    ),
+    "a worker is replaced after max_tasks_per_worker={value}": (
+        "maxtasks maxtasksperchild tasksperworker workerlifespan"
+    ),
+    "failures take their tasks' places with on_error='return', or with a function of the Failure": (
+        "errorcallback errors returnexceptions returnerrors ignoreerrors ignoreexceptions "
+        "skiperrors raiseerrors onexception exceptions"
+    ),
+    "pimap gives each result when it is there": "callback",
+    "seconds for one task are timeout={value}": "tasktimeout timelimit maxtime",
+    "further attempts are retries={value}": (
+        "retry maxretries nretries numretries tries attempts maxattempts"
+    ),
+}
+
+
+def _unknown(name: str, value: object, door: str, fn: object) -> str:
+    """Say what to write instead of an option of *door* that does not exist."""
+    from difflib import get_close_matches
+
+    from .._records.callables import has_parameter
+
+    cures = {word: cure for cure, words in _ELSEWHERE.items() for word in words.split()}
+    cures |= {option.replace("_", ""): f"did you mean {option!r}?" for option in DEFAULTS}
+    word, shown = name.replace("_", "").lower(), short_repr(value)
+    if word in ("processes", "threads") and isinstance(value, bool):  # yes or no, not how many
+        word = "backend"
+    bind = f"a parameter of fn is bound with functools.partial: partial(fn, {name}={shown})"
+    hints = []
+    if word in cures:
+        hints.append(cures[word].format(value=shown))
+    if fn is not None and has_parameter(fn, name):
+        hints.append(bind)
+    if not hints and (near := get_close_matches(word, cures, 1, 0.6)):
+        hints.append(cures[near[0]].format(value=shown))
+    if not hints:
+        hints.append(f"the options are {', '.join(DEFAULTS)}")
+    return f"{door}() has no option {name!r}; {'; '.join(hints)}"
+
+
+def _wrong(name: str, value: object, must: str) -> str:
+    return f"{name} must be {must}, got {short_repr(value)}"
+
+
+def _whole(name: str, value: object, must: str) -> int:
+    """Return *value* if it is an integer, NumPy's too, but no bool; raise TypeError otherwise."""
+    if not isinstance(value, bool) and hasattr(type(value), "__index__"):
+        return int(value.__index__())  # type: ignore[attr-defined]
+    raise TypeError(_wrong(name, value, must))
+
+
+def _check_executor(value: object) -> None:
+    if isinstance(value, str) and value not in EXECUTORS:
+        from difflib import get_close_matches
+
+        near = get_close_matches(value, EXECUTORS, 1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        names = ", ".join(map(repr, EXECUTORS))
+        raise ValueError(_wrong("executor", value, f"one of {names}, or an instance") + hint)
+    if value is None or isinstance(value, (type, int, float)):
+        raise TypeError(_wrong("executor", value, "a name or an instance of an executor"))
+
+
+def _check_workers(value: object) -> None:
+    must = "None (all usable CPUs), a number above 0, or below 0 for all CPUs but so many less 1"
+    if value is not None and _whole("workers", value, must) == 0:
+        raise ValueError(_wrong("workers", value, must))
+
+
+def _check_chunksize(value: object) -> None:
+    must = "'auto' or a number of tasks, 1 or more"
+    if isinstance(value, str):
+        if value != "auto":
+            raise ValueError(_wrong("chunksize", value, must))
+    elif _whole("chunksize", value, must) < 1:
+        raise ValueError(_wrong("chunksize", value, must))
+
+
+def _check_on_error(value: object) -> None:
+    named = isinstance(value, str) and value in ("raise", "return")
+    if not named and (not callable(value) or asynchronous(value)):
+        must = "'raise', 'return' or a function of the Failure, none that is to be awaited"
+        raise ValueError(_wrong("on_error", value, must))
+
+
+def _check_retries(value: object) -> None:
+    must = "a number of further attempts, 0 or more"
+    if _whole("retries", value, must) < 0:
+        raise ValueError(_wrong("retries", value, must))
+
+
+def _check_timeout(value: object) -> None:
+    must = "None or the seconds that a task may take, more than 0"
+    if value is None:
+        return
+    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
+        raise TypeError(_wrong("timeout", value, must))
+    if not float(value) > 0:  # type: ignore[arg-type]
+        raise ValueError(_wrong("timeout", value, must))
+
+
+def _check_max_tasks_per_worker(value: object) -> None:
+    must = "None or the number of tasks after which a worker is replaced, 1 or more"
+    if value is not None and _whole("max_tasks_per_worker", value, must) < 1:
+        raise ValueError(_wrong("max_tasks_per_worker", value, must))
+
+
+def _check_progress(value: object) -> None:
+    if not isinstance(value, (bool, str, dict, type)):
+        must = "True, False, a label, a dict of tqdm arguments, or a tqdm class"
+        raise TypeError(_wrong("progress", value, must))
+
+
+def _check_initializer(value: object) -> None:
+    if value is not None and (not callable(value) or asynchronous(value)):
+        must = (
+            "None or a function without arguments (bind arguments with functools.partial), "
+            "none that is to be awaited"
+        )
+        raise TypeError(_wrong("initializer", value, must))
+
+
+_CHECKS: dict[str, Callable[[object], None]] = {
+    "executor": _check_executor,
+    "workers": _check_workers,
+    "chunksize": _check_chunksize,
+    "on_error": _check_on_error,
+    "retries": _check_retries,
+    "timeout": _check_timeout,
+    "progress": _check_progress,
+    "initializer": _check_initializer,
+    "max_tasks_per_worker": _check_max_tasks_per_worker,
+}
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    for name in OWN_WORKERS:
+        executor = options["executor"]
+        ours = isinstance(executor, str) and executor in ("auto", "processes")
+        if options[name] is not None and not ours:
+            raise ValueError(
+                f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
+                f"be killed and replaced one by one; got executor={short_repr(executor)}"
+            )
+    if not isinstance(options["executor"], str) and options["workers"] is not None:
+        raise ValueError(
+            f"workers={options['workers']!r} cannot be given together with an executor instance, "
+            f"which has its own: {short_repr(options['executor'])}"
+        )
+
+
+class parallel_config:  # noqa: N801 - named like joblib's, and used like a function
+    """Set default options for every call of parmap inside a `with` block.
+
+    The defaults hold in the block's context: other threads do not see them, `asyncio.to_thread` and
+    tasks on `executor="threads"` do.  Blocks nest; the inner one wins, option by option, and an
+    option given in a call wins over all.
+
+    Without `with`, `parallel_config(...).apply()` sets the defaults of the whole process, until the
+    next `apply`; `parallel_config().apply()` goes back to the library's own.
+
+    Args:
+        **options: any options of `pmap`.
+
+    Raises:
+        TypeError: an option is unknown, or a value has the wrong type.
+        ValueError: a value is out of range.
+
+    Example:
+        >>> from parmap import parallel_config, pmap
+        >>> with parallel_config(executor="threads", workers=4):
+        ...     pmap(abs, [-1, 2])
+        [1, 2]
+    """
+
+    __module__ = "parmap"
+
+    def __init__(self, **options: Any) -> None:
+        check(options, "parallel_config")
+        self._options = options
+        self._tokens: list[Token[dict[str, Any] | None]] = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(_in_context.set(over(_in_context.get() or {}, self._options)))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _in_context.reset(self._tokens.pop())
+
+    def apply(self) -> None:
+        """Make these options the defaults of this process, instead of those applied before."""
+        global _process_wide
+        _process_wide = dict(self._options)

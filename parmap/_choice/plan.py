@@ -1,0 +1,218 @@
+"""From options and input to decisions: which executor, with how many workers.
+
+The only room that knows all executors.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from .._engine.chunking import SOLO, budget
+from .._executors.serial import Serial
+from .._records.errors import ExecutorUnavailable, short_repr
+from .._records.machine import imported, interpreter, usable_cpus
+from .._workers import warm
+from .._workers.tasks import loading, nested
+from .auto import Auto
+from .options import OWN_WORKERS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._engine.executor import Executor
+    from .._engine.source import Source
+    from .._records.work import Call
+    from .policy import Where
+
+
+def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) -> Executor:
+    """Return the executor for *call*; *asked* says that the call itself named one.
+
+    Raises ExecutorUnavailable if it cannot run here, ValueError or TypeError if the options do not
+    fit it, PicklingError if the function cannot be sent to it.
+    """
+    name, workers = options["executor"], options["workers"]
+    if loading.get():  # workers of a worker that is not there yet would load the same, without end
+        return Serial(call, SOLO)
+    own = [option for option in OWN_WORKERS if options[option] is not None]
+    if nested.get() and not asked:
+        if own:  # one task at a time, as in the worker itself, but in a worker that can be killed
+            return _own_processes(call, 1, source, options)
+        return Serial(call, SOLO)
+    if not isinstance(name, str):
+        return _borrowed(call, name)
+    if name == "serial":
+        return Serial(call, SOLO)
+    if name == "threads":
+        return _threads(call, workers)
+    if name in ("multiprocessing", "futures", "joblib"):
+        from .._executors.start_method import starting
+
+        _check_depth(name)
+        with starting(name):
+            return _pool(call, name, workers)
+    workers = count(workers, usable_cpus())
+    if name == "processes" or own:
+        return _own_processes(call, workers, source, options)
+
+    def make(where: Where, waits: bool) -> Executor:
+        if where == "processes" and _can_start():
+            return _processes(call, workers, source, options)
+        return _threads(call, options["workers"] if waits else workers)
+
+    if contain_failures(options) or call.initializer is not None:
+        # Asked to contain failures, or to prepare workers: no task runs in the caller.
+        return _processes_or_threads(call, workers, source, options)
+    return Auto(call, source, workers, make)
+
+
+def _threads(call: Call, workers: int | None) -> Executor:
+    """Return threads for one call; None: as many as are of use to tasks that wait."""
+    from .._executors.threads import Threads
+
+    workers = count(workers, min(32, usable_cpus() + 4))
+    return Threads(call, workers, budget(workers))
+
+
+def _pool(call: Call, name: str, workers: int | None) -> Executor:
+    """Return a pool of another library's, for one call."""
+    if name == "joblib":
+        from .._executors.joblib import Joblib, parallel
+
+        return Joblib(call, budget, parallel(workers), borrowed=False)
+    interpreter()
+    workers = count(workers, usable_cpus())
+    if name == "multiprocessing":
+        from .._executors.multiprocessing import Pool
+
+        return Pool(call, budget(workers), workers)
+    from .._executors.futures import Futures
+
+    return Futures(call, budget(workers), workers)
+
+
+def prestart(workers: int | None) -> None:
+    """Have so many workers of our own wait for a call; as the option says it."""
+    from .._executors import processes
+
+    processes.prestart(count(workers, usable_cpus()))
+
+
+def end_warm_workers() -> None:
+    """End the workers of our own that wait for a call."""
+    warm.shutdown()
+
+
+def contain_failures(options: dict[str, Any]) -> bool:
+    """Tell whether a call is to contain failures, where they can be contained."""
+    asked = options["on_error"] != "raise" or options["retries"] or options["timeout"] is not None
+    return bool(asked) and options["executor"] in ("auto", "processes")
+
+
+def count(workers: int | None, default: int) -> int:
+    """Return the number of workers that the option means."""
+    if workers is None:
+        return default
+    return int(workers) if workers > 0 else max(1, usable_cpus() + 1 + int(workers))
+
+
+DEEPEST = 3
+"""Levels of workers in workers.  More would allow deeper programs; but what starts workers in its
+tasks without meaning to, or without end, has started a product of processes by then."""
+
+
+def _check_depth(name: str) -> None:
+    """Raise ExecutorUnavailable if workers of workers would be nested too deep."""
+    if nested.get() >= DEEPEST:
+        raise ExecutorUnavailable(
+            f"executor={name!r}: workers are nested at most {DEEPEST} deep, and this call is made "
+            "in a task of the last; without executor= and timeout= it runs serially there"
+        )
+
+
+def _can_start() -> bool:
+    """Tell whether there is a Python to start workers with."""
+    try:
+        interpreter()
+    except ExecutorUnavailable:
+        return False
+    return True
+
+
+def _own_processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
+    if os.name == "nt":
+        raise ExecutorUnavailable(
+            "executor='processes' needs a POSIX system; executor='futures' runs on Windows too"
+        )
+    interpreter()
+    _check_depth("processes")
+    from .._executors.processes import Processes
+
+    known, timeout = source.remaining, options["timeout"]
+    return Processes(
+        call,
+        workers,
+        budget(workers, contain_failures=contain_failures(options)),
+        timeout=None if timeout is None else float(timeout),
+        most=options["max_tasks_per_worker"],
+        at_once=0 if known is None else min(known, workers),
+    )
+
+
+def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
+    """Return what stands for processes where nobody asked for an executor by name."""
+    if os.name != "nt":
+        return _own_processes(call, workers, source, options)
+    return _pool(call, "futures", workers)
+
+
+def _processes_or_threads(
+    call: Call, workers: int, source: Source, options: dict[str, Any]
+) -> Executor:
+    from pickle import PicklingError
+
+    if not _can_start():
+        return _threads(call, options["workers"])
+    try:
+        return _processes(call, workers, source, options)
+    except PicklingError:
+        return _threads(call, workers)
+
+
+def _borrowed(call: Call, instance: Any) -> Executor:
+    """Return the adapter for an executor of the caller's, looked up only where it can come from."""
+    if _is_a(instance, "concurrent.futures", "Executor"):
+        from .._executors.futures import Futures
+
+        workers = _its_workers(instance)
+        return Futures(call, budget(workers), workers, instance)
+    if _is_a(instance, "multiprocessing.pool", "Pool"):
+        from .._executors.multiprocessing import Pool
+
+        workers = _its_workers(instance)
+        return Pool(call, budget(workers), workers, instance)
+    if _is_a(instance, "joblib", "Parallel"):
+        from .._executors.joblib import Joblib
+
+        return Joblib(call, budget, instance, borrowed=True)
+    raise TypeError(
+        "executor must be a name or an instance of concurrent.futures.Executor, "
+        f"multiprocessing.pool.Pool or joblib.Parallel, got {short_repr(instance)}"
+    )
+
+
+def _is_a(instance: Any, module: str, name: str) -> bool:
+    """Tell whether *instance* is one of the class *name* of *module*, which is then imported."""
+    return isinstance(instance, getattr(imported(module), name, ()))
+
+
+def _its_workers(instance: Any) -> int:
+    """Return how many workers an executor has; there is no public way to ask."""
+    for name in ("_max_workers", "_processes", "num_workers"):
+        with suppress(Exception):  # of an attribute that it may make up
+            workers = getattr(instance, name)
+            if isinstance(workers, int) and workers > 0:
+                return workers
+    return usable_cpus()

@@ -1,0 +1,174 @@
+"""What becomes of finished tasks: a list, or an iterator."""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Iterator
+from functools import partial
+from time import monotonic
+
+from .._records.frames import shorten
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from typing import Any, NoReturn, TypeVar
+
+    from .._records.failure import Failure
+    from .._records.work import Batch
+    from .scheduler import Run
+
+    R = TypeVar("R")
+
+
+READ_ON = 0.002  # seconds a reader may take before the workers are seen to
+
+
+class Started:
+    """A call under way, and what must be closed after it."""
+
+    __slots__ = ("bar", "on_error", "run")
+
+    def __init__(self, run: Run, on_error: Any, bar: Any) -> None:
+        self.run = run
+        self.on_error = on_error
+        self.bar = bar
+
+    def close(self) -> None:
+        try:
+            self.run.close()
+        finally:
+            if self.bar is not None:
+                self.bar.close()
+
+
+def collect(started: Started) -> list[Any]:
+    """Return the results of all tasks; raise what ends the call."""
+    parts: dict[int, list[Any]] = {}
+    try:
+        ended_by = _gather(started, parts)
+    finally:
+        started.close()
+    if ended_by is not None:
+        _raise(ended_by)
+    return _joined(parts)
+
+
+def _joined(parts: dict[int, list[Any]]) -> list[Any]:
+    """Return one list of all *parts*, in order; the largest is not copied."""
+    largest = max(parts, key=lambda start: len(parts[start]), default=0)
+    results = parts.pop(largest, [])
+    before: list[Any] = []
+    for start in sorted(parts):
+        if start < largest:
+            before += parts.pop(start)
+        else:
+            results += parts.pop(start)
+    results[:0] = before
+    return results
+
+
+def _gather(started: Started, parts: dict[int, list[Any]]) -> Failure | Exception | None:
+    """Put the results into *parts*, by index; return what ends the call before its time."""
+    while batches := started.run.advance():
+        for batch in batches:
+            if batch.error is not None:
+                return batch.error
+            if batch.failures and started.on_error == "raise":
+                return batch.failures[min(batch.failures)]
+            _settle(batch, started.on_error)
+            parts[batch.start] = batch.values
+    return None
+
+
+def _raise(ended_by: Failure | Exception) -> NoReturn:
+    if isinstance(ended_by, Exception):
+        raise ended_by
+    ended_by.unwrap()
+
+
+def _settle(batch: Batch, on_error: Any) -> None:
+    """Put into the place of each failure of *batch* what *on_error* says."""
+    for position, failure in batch.failures.items():
+        batch.values[position] = failure if on_error == "return" else on_error(failure)
+
+
+class Stream(Iterator["R"]):
+    """The iterator that `pimap` returns: closes the call when it ends or is thrown away."""
+
+    __module__ = "parmap"
+
+    def __init__(self, started: Started, *, ordered: bool, buffersize: int | None) -> None:
+        # The generator does not refer to this object: one that is dropped is closed at once.
+        self._results: Generator[R, None, None] = _read(started, ordered, buffersize)
+        self._started = started
+        self._at_exit = partial(_close_unread, self._results, started)
+        # Registered now, this runs before the exit handlers of the pool that may be below.
+        atexit.register(self._at_exit)
+
+    def __iter__(self) -> Stream[R]:
+        return self
+
+    def __next__(self) -> R:
+        try:
+            return next(self._results)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            shorten(error)
+            raise
+
+    def __enter__(self) -> Stream[R]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Draw no more input, stop what runs, and give the workers back.  May be called twice."""
+        self._results.close()
+        self._started.close()
+        atexit.unregister(self._at_exit)
+
+
+def _close_unread(results: Generator[Any, None, None], started: Started) -> None:
+    """Close a call at the end of the program, unless a daemon thread is in the middle of it."""
+    if not results.gi_running:  # type: ignore[attr-defined]
+        started.close()
+
+
+def _read(started: Started, ordered: bool, buffersize: int | None) -> Generator[Any, None, None]:
+    """Yield the results, and see to it that the workers stay busy meanwhile."""
+    run = started.run
+    waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
+    ended_by: Failure | Exception | None = None
+    read = 0
+    try:
+        while batches := run.advance(read + (buffersize or run.horizon(read))):
+            waiting.update((batch.start, batch) for batch in batches)
+            while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
+                values = batch.values
+                if batch.error is not None:
+                    ended_by = batch.error  # raised when all results before it are read
+                elif batch.failures and started.on_error == "raise":
+                    position = min(batch.failures)
+                    values, ended_by = values[:position], batch.failures[position]
+                else:
+                    _settle(batch, started.on_error)
+                due = monotonic() + READ_ON
+                for value in values:
+                    read += 1
+                    yield value
+                    if monotonic() > due:  # the reader is slow: see to the workers meanwhile
+                        more = run.advance(read + (buffersize or run.horizon(read)), block=False)
+                        waiting.update((batch.start, batch) for batch in more)
+                        due = monotonic() + READ_ON
+                if ended_by is not None and not isinstance(ended_by, Exception):
+                    _raise(ended_by)
+        if ended_by is not None:
+            _raise(ended_by)
+    finally:
+        started.close()

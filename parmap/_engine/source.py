@@ -1,0 +1,213 @@
+"""The input of a call: its items, drawn once, in order, and no earlier than they are needed.
+
+Responsible for pulling.  What the input raises is kept here until the scheduler has a place for
+it: it is the caller's error, never a task's.
+
+Guaranteed: what a length says is a hint, the iterator alone says where the input ends; items of an
+iterator are drawn ahead only by `take`, one at a time by what `here` returns; a slow iterator
+does not hold back what it gave already.
+"""
+
+from __future__ import annotations
+
+from itertools import count, groupby, islice
+from time import perf_counter
+
+from .._records.machine import imported
+from .items import LazyItems, Slice, _is_fleeting, _length
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+
+SLOW = 0.002
+"""Seconds after which a chunk is not filled any further, and from which on an input counts as slow:
+then it is asked only when there are no results to hand out."""
+FADING = 0.9  # of how slow an input was, at each time that it was not
+
+
+class Source:
+    """Hands out the items of *iterables*, tuples of them if there are several.
+
+    Attributes:
+        items: the iterator over what was not drawn yet.
+        drawn: how many items were handed out.
+        total: how many there will be in all, as far as the input says; None if it does not.
+        ended: whether the input has come to its end.
+        error: what the input raised; nothing is drawn after it.
+        asked: how long the input took in all while tasks ran here, and `is_asked`: at this moment.
+        seconds: how long the input took when it was asked last.
+        slowness: the same of all times, those before the last counting less and less.
+        fleeting: whether an item is of no use any more once the next is drawn.
+        indexed: whether all of it lies in memory, so that to draw ahead of the tasks runs no code
+            of the caller's.
+    """
+
+    __slots__ = (
+        "_check",
+        "_original",
+        "_wholes",
+        "asked",
+        "drawn",
+        "ended",
+        "error",
+        "fleeting",
+        "indexed",
+        "is_asked",
+        "items",
+        "seconds",
+        "slowness",
+        "total",
+    )
+
+    def __init__(
+        self,
+        iterables: Sequence[Iterable[Any]],
+        check: Callable[[Any, int], Any] | None = None,
+    ) -> None:
+        """Take items as `check(item, index)` returns them, if there is a *check*."""
+        self.drawn = 0
+        self.ended = False
+        self.error: Exception | None = None
+        self.seconds = self.slowness = self.asked = 0.0
+        self.is_asked = False
+        self.fleeting = any(type(iterable) is groupby for iterable in iterables)
+        self._check = check
+        self._original: Any = None
+        if len(iterables) == 1 and type(iterables[0]) in _CONTAINERS:
+            self._original = iterables[0]
+            iterables = [list(iterables[0])]
+        self.total: int | None
+        self._wholes: Any = iterables
+        self.indexed = all(map(_is_indexed, iterables))
+        if self.indexed:
+            self.total = _length(self._wholes)  # type: ignore[arg-type]
+        else:
+            self.total = _shortest(iterables)
+            one = len(iterables) == 1
+            items = iter(iterables[0]) if one else zip(*iterables, strict=False)
+            self.items: Iterator[Any] = items
+            if check is not None:
+                self.items = map(check, self.items, count())
+
+    @property
+    def remaining(self) -> int | None:
+        """How many items are still to come, as far as the input says; None if it does not."""
+        if self.total is None or self.drawn > self.total:  # it was not true
+            return None
+        return self.total - self.drawn
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether the input takes so long that nothing should wait for it."""
+        return self.seconds > SLOW
+
+    @property
+    def was_slow(self) -> bool:
+        """Whether it may do so again: many inputs give some items at once, and then none."""
+        return self.slowness > SLOW
+
+    def is_over(self) -> bool:
+        """Tell whether no item comes any more."""
+        if self.ended or not self.indexed:
+            return self.ended
+        return self.drawn >= _length(self._wholes) and not self._has_changed()
+
+    def _has_changed(self) -> bool:
+        """Tell whether what was copied has another size now, for which its iterator raises."""
+        return self._original is not None and len(self._original) != len(self._wholes[0])
+
+    def fail(self, error: Exception) -> None:
+        """Keep *error*, which the input has raised, and end."""
+        self.error = error
+        self.ended = True
+
+    def here(self, n: int) -> Any:
+        """Return up to *n* items for the caller, who runs their tasks itself, in order."""
+        return self.take(n) if self.indexed else LazyItems(self, 1 if self.was_slow else n)
+
+    def took(self, seconds: float) -> None:
+        """Learn how long the input took when it was asked last."""
+        self.seconds = seconds
+        self.slowness = max(seconds, FADING * self.slowness)
+
+    def take(self, n: int) -> Any:
+        """Return the next *n* items, fewer at the end, none after it or after an error.
+
+        Fewer, too, if the input is slow: at least one, then what comes in a moment.
+        """
+        if self.ended:
+            return ()
+        # What is drawn already would wait for the rest of its chunk.
+        items = self._part(n) if self.indexed else self._draw(1 if self.was_slow else n)
+        self.drawn += len(items)
+        return items
+
+    def _part(self, n: int) -> Any:
+        if self._has_changed():
+            name = "Set" if type(self._original) is set else "dictionary"  # as Python says it
+            self.fail(RuntimeError(f"{name} changed size during iteration"))
+            return ()
+        end = max(self.drawn, min(self.drawn + n, _length(self._wholes)))
+        if len(self._wholes) == 1 and type(self._wholes[0]) not in (list, tuple):
+            part: Any = self._wholes[0][self.drawn : end]  # of a range or an array: sent as such
+        else:
+            part = Slice(self._wholes, self.drawn, end)
+        if self._check is not None:
+            for position in range(len(part)):
+                try:
+                    self._check(part[position], self.drawn + position)
+                except Exception as error:
+                    self.fail(error)
+                    return part[:position]
+        return part
+
+    def _draw(self, n: int) -> list[Any]:
+        taken: list[Any] = []
+        began = now = perf_counter()
+        block = 1
+        try:
+            while len(taken) < n and now - began < SLOW:
+                block = min(block, n - len(taken))
+                due = len(taken) + block
+                taken.extend(islice(self.items, block))  # what came before an error is kept
+                if len(taken) < due:
+                    self.ended = True
+                    break
+                if _is_fleeting(taken[0]):
+                    self.fleeting = True
+                    break
+                block *= 8
+                now = perf_counter()
+        except Exception as error:
+            self.fail(error)
+        self.took(perf_counter() - began)
+        return taken
+
+
+def _is_indexed(iterable: Any) -> bool:
+    """Tell whether all of *iterable* lies in memory, at positions."""
+    if type(iterable) in _INDEXED:
+        return True
+    array = getattr(imported("numpy"), "ndarray", None)
+    return type(iterable) is array and iterable.ndim > 0
+
+
+_INDEXED = frozenset((list, tuple, range, str, bytes))
+
+# What lies in memory, too, but has no positions: copied, and looked at for changes.
+_VIEWS: tuple[type, ...] = (type({}.keys()), type({}.values()), type({}.items()))
+_CONTAINERS = (dict, set, frozenset, *_VIEWS)
+
+
+def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:
+    """Return the length of the shortest, None unless all that end say how long they are."""
+    lengths = []
+    for iterable in iterables:
+        try:
+            lengths.append(len(iterable))  # type: ignore[arg-type]
+        except Exception:  # it is only a hint
+            return None
+    return min(lengths)

@@ -1,0 +1,84 @@
+"""The worker processes of executors like ProcessPoolExecutor: found, watched, killed."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from math import inf
+from queue import Empty
+from time import monotonic
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from queue import SimpleQueue
+    from typing import Any, TypeVar
+
+    Done = TypeVar("Done")
+
+
+ROUND = 0.5  # seconds an executor has to notice that a worker died
+
+
+def workers_of(executor: Any) -> list[Any]:
+    """Return the processes of a ProcessPoolExecutor or of loky's; no public way tells.
+
+    In a fork of this process it has none.
+    """
+    processes = getattr(executor, "_processes", None)
+    every = list(processes.values()) if isinstance(processes, dict) else []
+    return [process for process in every if getattr(process, "_parent_pid", 0) == os.getpid()]
+
+
+def kill_workers(executor: Any) -> None:
+    """Kill the workers of *executor*, which is ours, and stop what runs there."""
+    # One of them may be in the middle of a result: unless we close our own end of that pipe, too,
+    # the executor's thread waits for the rest of it for ever.
+    end = getattr(getattr(executor, "_result_queue", None), "_writer", None)
+    handle = getattr(end, "_handle", None)
+    if end is not None and handle is not None:
+        end._handle = None  # that thread closes it, too, when it wakes up: it shall find it closed
+    processes = workers_of(executor)
+    if processes and hasattr(executor, "terminate_workers"):  # from Python 3.14 on
+        executor.terminate_workers()  # `kill_workers` needs what loky's processes have not got
+    for process in processes:  # SIGTERM may not be heeded
+        kill(process)
+    if end is not None and handle is not None:
+        with suppress(OSError):  # it was in the middle of closing it
+            type(end)(handle, readable=False).close()
+
+
+def take(done: SimpleQueue[Done], executor: Any, seconds: float | None, *, ours: bool) -> Done:
+    """Return the next of *done*, which *executor* fills; raise Empty if it takes too long.
+
+    One whose worker died in the middle of a result does not notice: it waits for the rest.  If it
+    is *ours*, its workers are killed; another's is not touched: raise BrokenExecutor.
+    """
+    dead: set[Any] = set()
+    end = inf if seconds is None else monotonic() + seconds
+    try:
+        while True:
+            left = end - monotonic()
+            try:
+                return done.get(timeout=min(ROUND, max(0.0, left)))
+            except Empty:
+                if left <= 0:
+                    raise
+            before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
+            if before & dead and not ours:
+                raise BrokenExecutor(
+                    "it died in the middle of a result, and the executor waits for the rest of it"
+                )
+            if before & dead:
+                kill_workers(executor)
+    except KeyboardInterrupt as interrupt:
+        raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
+
+
+def kill(process: Any) -> None:
+    """Kill a multiprocessing *process*; those of loky's context have no `kill` of their own."""
+    import signal
+
+    if process.is_alive():
+        with suppress(ProcessLookupError):  # somebody else may reap it at this moment
+            os.kill(process.pid, getattr(signal, "SIGKILL", signal.SIGTERM))

@@ -1,0 +1,170 @@
+"""What travels between the rooms of the house, and the names for it.
+
+    Call     what all tasks of one call share: the function, how it is called, the initializer
+    Chunk    goes out: consecutive tasks, sent to an executor as one message
+    Report   comes back: what became of the leading tasks of a chunk, and why it stopped there
+    Batch    reaches the doors and the observers: consecutive tasks that are finished for good
+
+Plain classes with slots: a dataclass would cost every import of parmap, and every worker, the
+import of `inspect`.  Standard library only.
+"""
+
+from __future__ import annotations
+
+from itertools import starmap
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, Literal
+
+    from .failure import Caught, Failure, Kind
+
+    Fate = Literal["requeue", "bisect", "isolate", "fail"]
+
+
+def _apply(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return fn(*args, **kwargs)
+
+
+class Call:
+    """What all tasks of one call share.
+
+    *shape* says what an item of the input is: `"item"` the argument of `fn`, `"args"` a sequence
+    of its arguments, `"task"` a `(function, args, kwargs)` tuple, `fn` being None.
+    """
+
+    __slots__ = ("fn", "initializer", "shape")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any] | None,
+        shape: str,
+        initializer: Callable[[], object] | None = None,
+    ) -> None:
+        self.fn = fn
+        self.shape = shape
+        self.initializer = initializer
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Call, (self.fn, self.shape, self.initializer)
+
+    def results(self, items: Sequence[Any]) -> Iterator[Any]:
+        """Return an iterator over the results; a task that raises does not end it.
+
+        Made of `map` and `starmap`, so that no frame of ours stands between the loop and the task.
+        """
+        if self.fn is None:
+            return starmap(_apply, items)
+        return map(self.fn, items) if self.shape == "item" else starmap(self.fn, items)
+
+
+class Chunk:
+    """Consecutive tasks: *items* of the input from index *start*, tried *attempts* times before."""
+
+    __slots__ = ("attempts", "items", "start")
+
+    def __init__(self, start: int, items: Sequence[Any], attempts: int = 0) -> None:
+        self.start = start
+        self.items = items
+        self.attempts = attempts
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def part(self, begin: int, end: int | None = None) -> Chunk:
+        """Return the tasks from position *begin* up to *end*, as a chunk of its own."""
+        return Chunk(self.start + begin, self.items[begin:end], self.attempts)
+
+
+class Loss:
+    """Why the rest of a chunk has no outcome, and what is to become of it.
+
+    If *suspect*, the index of the task that was running, is known, that task has failed and the
+    others run again.  Otherwise *then* says what happens to the rest:
+
+    - `"requeue"`: none of it was started, it runs again as it is;
+    - `"bisect"`: it runs again in halves; one task left over is the culprit;
+    - `"isolate"`: the same, with nothing beside it, for it may take others down;
+    - `"fail"`: it must not run again; every task of it has failed.
+    """
+
+    __slots__ = ("error", "kind", "seconds", "suspect", "then", "traceback", "worker")
+
+    def __init__(
+        self,
+        error: BaseException,
+        kind: Kind,
+        then: Fate,
+        suspect: int | None = None,
+        seconds: float = 0.0,
+        worker: int = 0,
+        traceback: str = "",
+    ) -> None:
+        self.error = error
+        self.kind = kind
+        self.then = then
+        self.suspect = suspect
+        self.seconds = seconds
+        self.worker = worker
+        self.traceback = traceback
+
+
+class Report:
+    """What became of the first `len(values)` tasks of *chunk*.
+
+    *caught* holds the failed ones by their position in the chunk (their value is None).  *seconds*
+    is the time they took where they ran, *cpu* the processor time of it.  The rest of the chunk was
+    not tried, its time being up, or is lost if there is a *loss*.  *worker* is the process id of
+    where they ran, *began* when they began, in seconds of `perf_counter`; *bytes* counts the answer
+    of a worker that sent one.
+    """
+
+    __slots__ = ("began", "bytes", "caught", "chunk", "cpu", "loss", "seconds", "values", "worker")
+
+    def __init__(
+        self,
+        chunk: Chunk,
+        values: list[Any],
+        caught: dict[int, Caught] | None = None,
+        seconds: float = 0.0,
+        cpu: float = 0.0,
+        loss: Loss | None = None,
+        began: float = 0.0,
+        worker: int = 0,
+    ) -> None:
+        self.chunk = chunk
+        self.values = values
+        self.caught = caught or {}
+        self.seconds = seconds
+        self.cpu = cpu
+        self.loss = loss
+        self.began = began
+        self.worker = worker
+        self.bytes = 0
+
+
+class Batch:
+    """Consecutive tasks finished for good: *values* from index *start*.
+
+    *failures* holds the failed ones by position (their value is None).  *error* is what the input
+    raised when it was asked for task *start*; such a batch is empty.
+    """
+
+    __slots__ = ("error", "failures", "start", "values")
+
+    def __init__(
+        self,
+        start: int,
+        values: list[Any],
+        failures: dict[int, Failure] | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        self.start = start
+        self.values = values
+        self.failures = failures or {}
+        self.error = error
+
+
+class Unsendable(Exception):
+    """A chunk that cannot be pickled; its text names the part that refuses."""

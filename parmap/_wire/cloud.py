@@ -1,0 +1,140 @@
+"""cloudpickle's pickler, taught about what it does not know."""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import io
+import sys
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import CodeType, FunctionType, ModuleType
+
+from .by_value import reduce_class, reduce_function
+from .importable import by_value
+from .reducers import (
+    DISPATCHER,
+    empty_cache,
+    fill_cache,
+    fill_property,
+    make_code,
+    reduce_dispatch,
+    reduce_dispatching,
+    reduce_handler,
+    reduce_module,
+    reduce_variable,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pickle
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any
+
+    from .by_value import Reduced
+
+
+LRU_CACHE = type(functools.cache(len))
+
+
+@functools.cache
+def cloud_pickler() -> type[pickle.Pickler]:
+    """Return cloudpickle's pickler, taught about what it does not know."""
+    import logging
+    from collections import ChainMap
+
+    import cloudpickle
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        table: Mapping[type, Callable[[Any], Any]] = {}  # of this pickler; asked first
+
+        def reducer_override(self, obj: Any) -> Any:
+            kind = type(obj)  # not isinstance: objects may say that they are of another
+            if (reduce := self.table.get(kind)) is not None:
+                return reduce(obj)
+            if kind is FunctionType:
+                if obj.__code__ is DISPATCHER.__code__ and not _importable(obj):
+                    return reduce_dispatching(obj)
+                if obj.__code__ is DISPATCHER.dispatch.__code__:
+                    return reduce_dispatch(obj)
+                return reduce_function(obj, self._reduce(obj), self)
+            if issubclass(kind, type):
+                return reduce_class(obj, self._reduce(obj))
+            if issubclass(kind, ModuleType):
+                return reduce_module(obj)
+            if kind is LRU_CACHE and not _importable(obj):
+                maxsize, typed = obj.cache_parameters().values()
+                # The function comes as state: by then the cache is known to the pickler, so that
+                # a recursive function, which holds its own cache, does not go round for ever.
+                return empty_cache, (maxsize, typed), obj.__wrapped__, None, None, fill_cache
+            if issubclass(kind, io.TextIOWrapper) and not _is_standard(obj):
+                # cloudpickle would send what an open file holds, as another kind of file
+                raise TypeError(f"cannot pickle {kind.__name__!r} object")
+            if issubclass(kind, functools.cached_property) and "lock" in vars(obj):
+                state = {name: value for name, value in vars(obj).items() if name != "lock"}
+                return copyreg.__newobj__, (kind,), state, None, None, fill_property  # type: ignore[attr-defined]
+            if issubclass(kind, logging.Handler) and _is_plain(kind):
+                return reduce_handler(obj)
+            return super().reducer_override(obj)
+
+        def _reduce(self, obj: Any) -> Any:
+            name = getattr(obj, "__module__", None)
+            if name == "__main__" or not by_value(name):
+                return super().reducer_override(obj)
+            with _registered(name):
+                return super().reducer_override(obj)
+
+    (reduce_code,) = (table[CodeType] for table in Pickler.dispatch_table.maps if CodeType in table)
+
+    def reduced_code(code: CodeType) -> Reduced:
+        return make_code, (code.co_filename, *reduce_code(code))
+
+    ours = {CodeType: reduced_code, ContextVar: reduce_variable}
+    Pickler.dispatch_table = ChainMap(ours, *Pickler.dispatch_table.maps)
+    return Pickler
+
+
+@contextmanager
+def _registered(name: Any) -> Iterator[None]:
+    """Have cloudpickle send by value what module *name* defines."""
+    module = sys.modules.get(name)
+    if module is None or sys.modules.get(getattr(module, "__name__", "")) is not module:
+        yield
+        return
+    from cloudpickle import (
+        list_registry_pickle_by_value,
+        register_pickle_by_value,
+        unregister_pickle_by_value,
+    )
+
+    if module.__name__ in list_registry_pickle_by_value():
+        yield
+        return
+    register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        try:
+            unregister_pickle_by_value(module)
+        except ValueError:  # another thread has done it
+            pass
+
+
+def _importable(obj: Any) -> bool:
+    """Tell whether a fresh interpreter finds *obj* under its name."""
+    found: Any = sys.modules.get(obj.__module__)
+    if found is None or by_value(obj.__module__):
+        return False
+    for name in obj.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is obj
+
+
+def _is_standard(stream: object) -> bool:
+    return any(stream is standard for standard in (sys.stdin, sys.stdout, sys.stderr))
+
+
+def _is_plain(kind: type) -> bool:
+    """Tell whether objects of *kind* are pickled as any object is, by their attributes."""
+    names = ("__reduce_ex__", "__reduce__", "__getstate__")
+    return all(getattr(kind, name) is getattr(object, name) for name in names)

@@ -1,0 +1,137 @@
+"""Which modules a fresh interpreter can import by name; what the others define travels by value.
+
+A module is looked for as an import would do it, which tells nothing of those that another module
+puts into `sys.modules`: these are believed importable until a worker says that they are not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from functools import partial
+from types import FunctionType, MethodType, ModuleType
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+SCRIPT = {"__main__", "__mp_main__"}
+"""The names of the module that was started: the other is that of a multiprocessing child."""
+DEEPEST = 8  # partial objects in each other, and arguments of a task, to look at
+away: dict[str, ModuleType] = {}
+"""The modules that were found to travel by value, besides that of the script."""
+_verdicts: dict[str, tuple[ModuleType, bool | None]] = {}
+_path: list[str] = []  # the `sys.path` for which these hold
+
+
+def by_value(name: object) -> bool:
+    """Tell whether what the module called *name* defines has to travel by value."""
+    if type(name) is not str or name in SCRIPT:
+        return type(name) is str
+    module = sys.modules.get(name)
+    if module is None:
+        return False  # cloudpickle sees to it
+    return away.get(name) is module or _verdict(name, module) is False
+
+
+def names_away(data: bytes) -> bool:
+    """Tell whether the pickle *data* refers to one of the modules in `away`."""
+    # Before each text there is its length.
+    return any(len(name).to_bytes(4, "little")[:1] + name.encode() in data for name in tuple(away))
+
+
+def look(obj: Any) -> None:
+    """Learn of the modules of *obj*: a function, or an item and what it holds at once."""
+    with suppress(Exception):  # a proxy may raise anything when it is asked for its class
+        _look(obj)
+
+
+def _look(obj: Any) -> None:
+    for _ in range(DEEPEST):
+        if type(obj) is partial:
+            obj = obj.func
+        elif type(obj) is MethodType:
+            look(obj.__self__)
+            obj = obj.__func__
+        else:
+            break
+    if type(obj) in (tuple, list):
+        for part in obj[:DEEPEST]:
+            if type(part) not in (tuple, list):
+                look(part)
+    elif isinstance(obj, (FunctionType, type)):
+        by_value(obj.__module__)
+    else:
+        by_value(type(obj).__module__)
+
+
+def learn(data: bytes, missing: str) -> bool:
+    """Mark what the pickle *data* refers to and a worker could not import; tell whether any is new.
+
+    *missing* is the module that it did not find; "" if it found one that is not what it should be.
+    """
+    new = False
+    for name in set(_strings(data)):
+        module = sys.modules.get(name)
+        if module is None or by_value(name):
+            continue
+        if f"{name}.".startswith(f"{missing}.") if missing else _verdict(name, module) is None:
+            away[name] = module
+            new = True
+    return new
+
+
+def _strings(data: bytes) -> Iterator[str]:
+    """Yield the texts in a pickle, which the names of modules are among."""
+    from pickletools import genops
+
+    for opcode, argument, _ in genops(data):
+        if isinstance(argument, str):
+            # GLOBAL has module and name in one
+            yield argument.partition(" ")[0] if opcode.name == "GLOBAL" else argument
+
+
+def _verdict(name: str, module: ModuleType) -> bool | None:
+    """Return whether an import of *name* finds *module*; None if that cannot be told."""
+    if sys.path != _path:
+        _path[:] = sys.path
+        _verdicts.clear()
+    known = _verdicts.get(name)
+    if known is not None and known[0] is module:
+        return known[1]
+    try:
+        verdict = _is_found(name, module)
+    except Exception:  # of a module that is more than a module, or a finder of somebody's own
+        verdict = None
+    _verdicts[name] = module, verdict
+    if verdict is False:
+        away[name] = module
+    return verdict
+
+
+def _is_found(name: str, module: ModuleType) -> bool | None:
+    parent, _, _ = name.rpartition(".")
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top == __name__.partition(".")[0]:
+        return True
+    path = None
+    if parent:
+        package = sys.modules.get(parent)
+        around = False if package is None else _verdict(parent, package)
+        path = getattr(package, "__path__", None)
+        if not around or path is None:
+            return around
+    spec = getattr(module, "__spec__", None)
+    own = getattr(module, "__file__", None) if spec is None else spec.origin
+    if spec is None and own is None:  # made and put there by somebody
+        return False if not parent and type(module) is ModuleType else None
+    # Not `importlib.util.find_spec`, which believes `sys.modules`.
+    specs = (finder.find_spec(name, path) for finder in sys.meta_path)
+    found = next((spec for spec in specs if spec is not None), None)
+    if found is None:
+        return False
+    files = [path for path in (found.origin, own) if path is not None and os.path.exists(path)]
+    return found.origin == own or (len(files) == 2 and os.path.samefile(*files))

@@ -1,0 +1,226 @@
+"""What a caller and a worker say to each other, and the caller's half of it.
+
+The caller sends `RUN`, and the worker answers; `FORGET` has no answer.  A worker's first message is
+`READY`.  Every other answer than `DONE` says that no task of the chunk has run.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from contextlib import nullcontext, suppress
+from time import perf_counter
+from weakref import WeakValueDictionary
+
+from .._records.work import Call, Chunk, Loss, Report
+from .channel import Message
+from .importable import learn, look
+from .pickling import dumps, loads
+from .refusal import pickles, refusal
+from .shared_memory import Region
+from .shared_objects import Spawning, cure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+RUN, FORGET, READY, DONE, REFUSED, UNREADABLE, LACKING, UNFIT, STALE = range(9)
+"""RUN: header, see `SerializedCall.request`; body: the items.  FORGET: header: digests of calls
+that are over.  DONE: header: seconds, cpu, when it began, process id, whether what was caught is in
+the first buffer; body: the values.
+
+REFUSED: the function cannot be loaded, or the initializer raises.  UNREADABLE: the items cannot be
+unpickled.  LACKING: the worker has not the function, or not any more.  UNFIT: it cannot have the
+descriptors or the memory that belong to the request.  STALE: modules that it has imported were
+edited, take another worker."""
+
+LOADING_FUNCTION = "the loading of the function"
+DIGEST = 16  # bytes
+COPIED = 2**16  # bytes from which on a buffer is left out of the pickle: below, a copy is cheaper
+TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
+PLAIN = {int, float, str, bytes, bool, type(None)}  # no module of theirs needs to be found
+NO_CHANGE, LAST_STATE, NEW_STATE = range(3)  # of what a worker enters: the last again, as it was
+
+
+class SerializedCall:
+    """A call as bytes, made once and sent to each worker at most once.
+
+    If it may be *shared*, its large buffers lie in a `region` that all workers map, and there may
+    be shared objects of multiprocessing in it.
+
+    Raises PicklingError, naming the part, if the function or the initializer cannot be pickled.
+    """
+
+    def __init__(self, call: Call, *, shared: bool = False) -> None:
+        self._shape = call.shape
+        self._call = call
+        self._shared = shared
+        look(call.fn)
+        look(call.initializer)
+        self._pack()
+
+    def _pack(self) -> None:
+        call, shared = self._call, self._shared
+        measured = "cloudpickle" in sys.modules  # else its import would count
+        began = perf_counter()
+        buffers: list[memoryview] = []
+        self._handles = Spawning()
+        with self._handles if shared else nullcontext():
+            reducers = self._handles.reducers
+            try:
+                # In one pickle, so that functions of `__main__` share their globals: what the
+                # initializer sets there, the function finds.
+                self.data = dumps(call, buffers if shared else None, reducers)
+                self.region = self._share(call, buffers) if buffers else None
+                initializer = call.initializer and dumps(call.initializer, None, reducers)
+            except Exception as error:
+                only = call.initializer and pickles(call.fn, reducers)
+                name = "initializer" if only else "fn"
+                text = refusal(getattr(call, name), name, cure(error), reducers)
+                raise pickle.PicklingError(text) from error
+        self.seconds = perf_counter() - began if measured else 0.0
+        self.digest = _digest(
+            self.data + (self.region.name if self.region else b"") + self._handles.identity()
+        )
+        self._initializer = _digest(initializer) if initializer else None
+
+    def _share(self, call: Call, buffers: list[memoryview]) -> Region | None:
+        """Find *buffers* in the region of an earlier call, or put them into a new one."""
+        skeleton = _digest(self.data)
+        known = _regions.get(skeleton)
+        if known is not None and known.holds(buffers):
+            return known
+        try:
+            region = _regions[skeleton] = Region(buffers)
+        except (AttributeError, OSError):
+            self.data = dumps(call, None, self._handles.reducers)
+            return None
+        return region
+
+    @property
+    def fds(self) -> list[int]:
+        """The descriptors that a worker needs to load it."""
+        return [*([self.region.fd] if self.region else ()), *self._handles.fds]
+
+    def request(
+        self,
+        chunk: Chunk,
+        budget: float,
+        timeout: float | None = None,
+        *,
+        send_function: bool = True,
+        enter: int = NO_CHANGE,
+        state: bytes = b"",
+        tracker: int | None = None,
+        handles: Spawning | None = None,
+    ) -> Message:
+        """Return the message with which a worker runs *chunk* for *budget* seconds.
+
+        *enter* says whether the worker is to enter its last *state* again, or a new one, to which
+        the descriptor *tracker* belongs.  What comes with the items is put into *handles*, where
+        they go to a worker of our own; to another's, everything is in the pickles.  Raises
+        PicklingError, naming the part, if the items cannot be pickled.
+        """
+        buffers: list[Any] = [state] if enter == NEW_STATE else []
+        fds = [] if tracker is None else [tracker]
+        sizes: list[int] = []
+        if send_function:
+            buffers.append(self.data)
+            fds += self.fds
+            sizes = self.region.sizes if self.region else sizes
+        if handles is None:
+            items = self._pickle_items(chunk)
+        else:
+            items = self._pickle_items(chunk, buffers, handles.reducers)
+            fds += handles.fds
+        function = self.digest, send_function, self._initializer, sizes, len(self._handles.fds)
+        header = function, (chunk.start, budget, timeout), enter, tracker is not None
+        return Message(RUN, header, items, buffers, fds)
+
+    def _pickle_items(
+        self, chunk: Chunk, buffers: list[Any] | None = None, reducers: Any = None
+    ) -> bytes:
+        try:
+            if len(chunk) and type(item := chunk.items[0]) not in PLAIN:
+                look(item)
+            return dumps(chunk.items, buffers, reducers, least=COPIED)
+        except Exception as error:
+            if len(chunk) > 1:  # the scheduler will come again with less
+                raise pickle.PicklingError(str(error)) from error
+            item = chunk.items[0]
+            if self._shape == "task":
+                parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
+            else:
+                parts = {"args": item if self._shape == "args" else (item,)}
+            bad = (name for name, part in parts.items() if not pickles(part, reducers))
+            name = next(bad, "args")
+            text = refusal(parts[name], name, cure(error), reducers)
+            raise pickle.PicklingError(text) from error
+
+    def report(self, chunk: Chunk, answer: Message) -> Report:
+        """Return the report on *chunk* in the *answer* to its request.
+
+        If the worker could not import what the function or the items refer to by name, they are
+        reported as not tried, and travel by value from then on.  Raises what the initializer
+        raised, or the loading of the function.
+        """
+        if answer.kind == REFUSED:
+            return self._refused(chunk, *answer.header, *loads(answer.body))
+        if answer.kind == UNREADABLE:
+            text, missing = answer.header
+            with suppress(pickle.PicklingError), Spawning() as spawning:
+                items = self._pickle_items(chunk, reducers=spawning.reducers)
+                if missing is not None and learn(items, missing):
+                    return Report(chunk, [])
+            return _unsent(chunk, text)
+        seconds, cpu, began, worker, has_caught = answer.header
+        buffers = answer.buffers
+        try:
+            caught = loads(buffers[0]) if has_caught else None
+            values = loads(answer.body, buffers=buffers[has_caught:])
+        except Exception as error:
+            told = f"{type(error).__qualname__}: {error}"
+            return _unsent(chunk, f"result arrived, but cannot be unpickled: {told}")
+        report = Report(chunk, values, caught, seconds, cpu, None, began, worker)
+        report.bytes = len(answer)
+        return report
+
+    def _refused(
+        self,
+        chunk: Chunk,
+        digest: bytes,
+        missing: str | None,
+        where: str,
+        error: BaseException,
+        text: str,
+    ) -> Report:
+        from .._records.exceptions import end_chain
+
+        if digest != self.digest:  # the worker had an older one
+            return Report(chunk, [])
+        if where == LOADING_FUNCTION and missing is not None and learn(self.data, missing):
+            with suppress(pickle.PicklingError):  # then the worker's error says more
+                self._pack()
+                return Report(chunk, [])
+        if where == LOADING_FUNCTION and not isinstance(error, Exception):
+            # A module that ends the worker which imports it is not to end the caller.
+            told = f"fn cannot be loaded in a worker: {type(error).__name__}: {error}"
+            error = RuntimeError(told)
+        with suppress(Exception):  # its class may forbid it
+            error.add_note(f"parmap: raised in a worker, before its first task, by {where}")
+        end_chain(error, text)
+        raise error
+
+
+def _unsent(chunk: Chunk, text: str) -> Report:
+    return Report(chunk, [], loss=Loss(pickle.PicklingError(text), "unpicklable", "bisect"))
+
+
+# By the pickle without them, the buffers that some worker still keeps.
+_regions: WeakValueDictionary[bytes, Region] = WeakValueDictionary()
+
+
+def _digest(data: bytes) -> bytes:
+    from hashlib import blake2b
+
+    return blake2b(data, digest_size=DIGEST).digest()

@@ -1,0 +1,135 @@
+"""How objects become bytes and come back.
+
+Responsible for choosing the pickler, and for naming the part that refuses.  Refuses to know what
+the bytes are for, and how they travel.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import io
+import pickle
+import sys
+
+from .importable import away, names_away
+from .memmap import PROTOCOL, of_numpy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+    Reducer = Callable[[Any], Any]
+
+    Reducers = Mapping[type, Reducer] | None
+
+
+APART = 2**20
+"""Bytes from which on a buffer may be shared: below, copying it is cheaper than to map it."""
+loads = pickle.loads
+
+
+def dumps(
+    obj: object,
+    apart: list[memoryview] | None = None,
+    reducers: Reducers = None,
+    *,
+    least: int = APART,
+) -> bytes:
+    """Return *obj* as a pickle that a fresh interpreter can load.
+
+    The C pickler is many times faster, but refuses lambdas and local classes, and refers by name
+    to what `__main__` defines, which no worker has: both go to cloudpickle.
+
+    Buffers of at *least* so many bytes, those of arrays say, are appended to *apart*, if it is
+    given, and not copied.
+    Objects of the very types in *reducers* are reduced by these, whatever else there is for them.
+    """
+    before = 0 if apart is None else len(apart)
+    keep = None if apart is None else functools.partial(_keep, apart, least)
+    table = _table() if makers else _made
+    if reducers:
+        table = {**table, **reducers}
+    if "cloudpickle" not in sys.modules or not _by_user():
+        try:
+            if table:
+                data = _with_table(obj, table, keep)
+            else:
+                data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
+            pass
+        else:
+            # Both names of the script's module end in this.
+            if b"_main__" not in data and not (away and names_away(data)):
+                return data
+        if apart is not None:
+            del apart[before:]
+    from .cloud import cloud_pickler
+
+    buffer = io.BytesIO()
+    pickler: Any = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
+    pickler.table = table
+    pickler.dump(obj)
+    return buffer.getvalue()
+
+
+def _with_table(
+    obj: object,
+    table: Mapping[type, Reducer],
+    keep: Callable[[pickle.PickleBuffer], bool] | None,
+) -> bytes:
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
+    # A dict, and no ChainMap, is what C looks into fast.
+    pickler.dispatch_table = own = copyreg.dispatch_table.copy()
+    own.update(table)
+    pickler.dump(obj)
+    return buffer.getvalue()
+
+
+def _of_connections(connection: Any) -> Mapping[type, Reducer]:
+    def refuse(_: object) -> Any:  # pickle would send the number of a descriptor
+        raise TypeError("a connection belongs to its process: give it to tasks, do not return it")
+
+    return {connection.Connection: refuse}
+
+
+makers: dict[str, Callable[[Any], Mapping[type, Reducer]]] = {
+    "numpy": of_numpy,
+    "multiprocessing.connection": _of_connections,
+}
+"""For libraries whose objects are reduced in a way of ours: from the module to a table of them."""
+_made: dict[type, Reducer] = {}  # what those have made whose module was there
+
+
+def _table() -> dict[type, Reducer]:
+    """Return how objects of some types are reduced, of those libraries that were imported."""
+    for name in tuple(makers):
+        module = sys.modules.get(name)
+        # One in the middle of its import is left alone: there are no objects of it yet.
+        if module is None or getattr(getattr(module, "__spec__", None), "_initializing", False):
+            continue
+        make = makers.get(name)
+        if make is not None:  # else another thread has done it
+            _made.update(make(module))
+            makers.pop(name, None)
+    return _made
+
+
+def _by_user() -> bool:
+    """Tell whether the user has asked cloudpickle to send modules by value."""
+    import cloudpickle  # waits, if another thread is in the middle of it
+
+    return bool(cloudpickle.list_registry_pickle_by_value())
+
+
+def _keep(apart: list[memoryview], least: int, buffer: pickle.PickleBuffer) -> bool:
+    """Put a large *buffer* into *apart*; return whether it stays in the pickle instead."""
+    try:
+        view = buffer.raw()
+    except BufferError:  # its bytes are not in one piece
+        return True
+    if view.nbytes >= least:
+        apart.append(view)
+    return view.nbytes < least

@@ -1,0 +1,162 @@
+"""The shared objects of multiprocessing, as arguments and in closures: locks, queues, values.
+
+multiprocessing pickles these only while it starts a process: it asks an object of its own, the
+"spawning popen", to pass descriptors on.  `Spawning` stands in for that: it keeps copies of the
+descriptors, which are sent over the channel with the pickle, and there `handed` resolves them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+
+from .._records.machine import imported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+
+_MODULES = {
+    "multiprocessing.connection",
+    "multiprocessing.synchronize",
+    "multiprocessing.queues",
+    "multiprocessing.heap",
+}
+
+
+class Spawning:
+    """While it is entered, this thread may pickle shared objects, with its `reducers`.
+
+    Attributes:
+        reducers: functions by type, for `transport.dumps`; None if there is nothing to share.
+        fds: copies of the descriptors in what was pickled; closed with this object.
+    """
+
+    __slots__ = ("_before", "_numbers", "fds", "reducers")
+
+    def __init__(self) -> None:
+        self.fds: list[int] = []
+        self._numbers: dict[int, int] = {}
+        self.reducers: dict[type, Callable[[Any], Any]] | None = None
+
+    def __enter__(self) -> Spawning:
+        if not sys.modules.keys().isdisjoint(_MODULES):
+            context = imported("multiprocessing.context")
+            self._before = context.get_spawning_popen()
+            self.reducers = _reducers()
+            context.set_spawning_popen(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.reducers is not None:
+            imported("multiprocessing.context").set_spawning_popen(self._before)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptors: they are sent, or not needed.  May be called twice."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def identity(self) -> bytes:
+        """Return what tells these descriptors from those of another pickle that looks the same."""
+        if not self.fds:
+            return b""
+        return repr([(status.st_dev, status.st_ino) for status in map(os.fstat, self.fds)]).encode()
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """Keep a copy of *fd*; return its number here.  multiprocessing asks for this."""
+        if fd not in self._numbers:
+            self.fds.append(os.dup(fd))
+            self._numbers[fd] = len(self.fds) - 1
+        return self._numbers[fd]
+
+    def DupFd(self, number: int) -> Handed:  # noqa: N802 - so it is called there
+        """Return what is pickled in the place of a descriptor.  multiprocessing asks for this."""
+        return Handed(number)
+
+
+def cure(error: BaseException) -> BaseException:
+    """Return *error*, with what to do about it if it came from an object of a fork context."""
+    if "fork context" not in str(error) and "forking was enabled" not in str(error):
+        return error
+    return RuntimeError(
+        "it was made for processes that are forked; make it with another context: "
+        "multiprocessing.get_context('spawn').Lock(), say"
+    )
+
+
+def _reducers() -> dict[type, Callable[[Any], Any]]:
+    """Return how multiprocessing pickles what is shared."""
+    import copyreg
+    import functools
+    import io
+    import socket
+    from types import MethodDescriptorType, MethodType, WrapperDescriptorType
+
+    reduction = imported("multiprocessing.reduction")
+    table = reduction.ForkingPickler(io.BytesIO()).dispatch_table
+    # Only what is shared: the others have better ones, or none on purpose.
+    common = (MethodType, MethodDescriptorType, WrapperDescriptorType, functools.partial)
+    reducers = {
+        kind: reduce
+        for kind, reduce in table.items()
+        if kind not in common and kind is not socket.socket and kind not in copyreg.dispatch_table
+    }
+    heap = imported("multiprocessing.heap")
+    if (arena := getattr(heap, "Arena", None)) in reducers:
+        reducers[arena] = _reduce_arena
+    return reducers
+
+
+def _reduce_arena(arena: Any) -> tuple[Any, ...]:
+    _, (size, descriptor) = imported("multiprocessing.heap").reduce_arena(arena)
+    return _rebuild_arena, (size, descriptor)
+
+
+def _rebuild_arena(size: int, descriptor: Handed) -> Any:
+    """Do what multiprocessing does, but close the descriptor in the end."""
+    from multiprocessing.heap import Arena
+    from weakref import finalize
+
+    fd = descriptor.detach()
+    arena = Arena(size, fd)
+    finalize(arena, os.close, fd).atexit = False
+    return arena
+
+
+# ------------------------------------------------------------------------------------------------
+# From here on: what runs in the worker.
+
+_fds: Sequence[int] = ()
+
+
+@contextmanager
+def handed(fds: Sequence[int]) -> Iterator[None]:
+    """While a pickle is loaded to which *fds* belong."""
+    global _fds
+    _fds = fds
+    try:
+        yield
+    finally:
+        _fds = ()
+
+
+class Handed:
+    """A descriptor that comes with the pickle, by its number there."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Handed, (self.number,)
+
+    def detach(self) -> int:
+        """Return a descriptor, which is the caller's to close."""
+        return os.dup(_fds[self.number])

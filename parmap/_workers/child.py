@@ -1,0 +1,319 @@
+"""The life of a worker process, from the inside: it handles requests until its channel ends.
+
+Guaranteed:
+
+- results and exceptions are pickled here, and tried for unpickling: what cannot cross is the
+  failure of its own task, all else is sent;
+- a message that cannot be loaded is answered, and the worker lives on;
+- the worker ends when the other end of its channel is closed, within two seconds if it is idle.
+
+Assumed: a task may do anything to its process, even end it.  The parent then reads from the status
+block, memory shared with it, which task it was.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import select
+import signal
+import sys
+from _thread import RLock
+from contextlib import nullcontext
+from functools import partial
+from time import perf_counter
+from types import FunctionType, MethodType
+
+from .._records.work import Call, Chunk, Report
+from .._wire.channel import Channel, Message
+from .._wire.loading import load
+from .._wire.messages import (
+    COPIED,
+    DONE,
+    FORGET,
+    LACKING,
+    LOADING_FUNCTION,
+    NEW_STATE,
+    READY,
+    REFUSED,
+    STALE,
+    TRIED_BYTES,
+    UNFIT,
+    UNREADABLE,
+)
+from .._wire.pickling import dumps, loads
+from .._wire.refusal import refusal
+from .._wire.shared_memory import open_region
+from .._wire.shared_objects import handed
+from .cache import RESTED, SWELL, FunctionCache
+from .edited import are_edited, watch_modules
+from .environment import enter, set_filters
+from .parent_death import die_with_parent
+from .status import (
+    LEAVING,
+    LOADING,
+    MOVING,
+    RUNNING,
+    SINCE,
+    StatusBlock,
+    dump_stack_when_killed,
+    new_status,
+    stop_dumping,
+)
+from .tasks import catch, loading, nested, run_chunk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._records.failure import Caught
+    from .status import Status
+
+
+STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
+
+# What this process has loaded, be it a worker of ours or of another pool, and by which initializers
+# it was prepared: by their digests, with the globals that each has set.
+_calls = FunctionCache()
+_loading = RLock()  # those of other pools may have several threads
+_initialized: dict[bytes, dict[str, Any]] = {}
+_granted: list[tuple[int, int]] | None = None  # the limits of this process, once initialized
+
+
+def handle_request(
+    request: Message, status: Status, receive_fd: Callable[[], int] | None = None
+) -> Message:
+    """Run the chunk in *request*; return the answer for `SerializedCall.report`.
+
+    *receive_fd* is asked for the descriptors that come with it, if there are any.
+    """
+    status[RUNNING] = LOADING
+    function, (start, budget, timeout), enters, has_tracker = request.header
+    digest, has_function, initializer, sizes, number = function
+    buffers = request.buffers
+    state = buffers.pop(0) if enters == NEW_STATE else b""
+    packed = buffers.pop(0) if has_function else None
+    tracker, regions, handles = None, [], []
+    if receive_fd and request.fds:
+        try:
+            if has_tracker:
+                tracker = receive_fd()
+            regions = open_region(receive_fd(), sizes) if sizes else []
+            handles = [receive_fd() for _ in range(len(request.fds) - has_tracker - bool(sizes))]
+        except OSError as error:  # no descriptor or no memory is left; and the channel is at odds
+            return Message(UNFIT, (f"{type(error).__name__}: {error}",))
+    if enters and are_edited():
+        return Message(STALE)
+    where = "the change of directory"
+    is_loading = loading.set(True)
+    try:
+        if enters:
+            enter(state, tracker)
+        where = LOADING_FUNCTION
+        with _loading:
+            if packed is None and digest not in _calls:
+                return Message(LACKING)
+            number = number if has_function else 0
+            if packed is None or digest in _calls:  # the latter: of a pool, which sends it always
+                call, fresh = _calls.get(digest), False
+            else:
+                with handed(handles[:number]):
+                    call, fresh = load(packed, regions), True
+                _calls.put(digest, call, SWELL * len(packed) + sum(sizes))
+                set_filters()  # it may have imported categories of warnings
+            where = "the initializer"
+            if initializer is not None:
+                _initialize(call.obj, initializer, fresh)
+        status[SINCE] = perf_counter()
+        status[RUNNING] = MOVING
+        where = ""
+        with handed(handles[number:]) if handles else nullcontext():
+            arrived = load(request.body, buffers)
+            chunk = Chunk(start, arrived.obj)
+    except BaseException as error:
+        if not where:
+            text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
+            return Message(UNREADABLE, (text, _missing(error)))
+        caught = catch(error, "error", 0.0)
+        told = dumps((_portable(caught).exception, caught.traceback))
+        return Message(REFUSED, (digest, _missing(error), where), told)
+    finally:
+        loading.reset(is_loading)
+        for fd in handles:  # whether they were needed or not
+            os.close(fd)
+    global _granted
+    _granted = _granted or _limits()
+    # Both may have brought values of context variables.
+    report = call.run(arrived.run, run_chunk, call.obj, chunk, budget, status, timeout)
+    if _limits() != _granted:  # the next task shall not have them
+        status[RUNNING] = LEAVING
+    return _pack_report(report, [] if receive_fd else None)
+
+
+def _missing(error: BaseException) -> str | None:
+    """Return the name of the module that could not be imported, "" if not all of it is there."""
+    if isinstance(error, ModuleNotFoundError):
+        return error.name
+    return "" if isinstance(error, (AttributeError, ImportError)) else None
+
+
+def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
+    """Run the initializer of *call*, or let a call just *loaded* find what it has set before."""
+    global _granted
+    function: Any = call.initializer
+    while type(function) in (partial, MethodType):  # others may make up attributes
+        function = function.func if type(function) is partial else function.__func__
+    names = function.__globals__ if type(function) is FunctionType else {}
+    if digest not in _initialized:
+        before = dict(names)
+        assert call.initializer is not None
+        call.initializer()
+        _granted = None
+        _initialized[digest] = {
+            name: value for name, value in names.items() if before.get(name, _calls) is not value
+        }
+    elif loaded and names is not vars(sys.modules.get(names.get("__name__", ""), _calls)):
+        names.update(_initialized[digest])  # not those of a module, which has them
+
+
+def handle_in_pool(
+    request: Message,
+    line: tuple[int, int] | None = None,
+    path: list[str] | None = None,
+    level: int = 1,
+) -> Message:
+    """Do the same as `handle_request`, for an executor that is not ours and may run us anywhere.
+
+    *level* is how deep that is among workers.
+    """
+    if line is not None:
+        die_with_parent(*line)
+    if path is not None:
+        sys.path[:] = path
+    token = nested.set(level)
+    worker = os.getpid()
+    try:
+        return handle_request(request, new_status())
+    finally:
+        with _loading:
+            _calls.trim()
+        nested.reset(token)
+        if os.getpid() != worker:  # a child that a task has forked is no worker
+            os._exit(1)
+
+
+def _pack_report(report: Report, apart: list[Any] | None) -> Message:
+    """Return the answer with *report*; large buffers are put into *apart*, if that can be sent."""
+    values, caught = report.values, report.caught
+    try:
+        body = dumps(values, apart, least=COPIED)
+        if len(body) <= TRIED_BYTES and STACK_GLOBAL in body:
+            loads(body, buffers=apart)
+    except BaseException:
+        for position, value in enumerate(values):
+            try:
+                loads(dumps(value))
+            except BaseException as error:
+                text = refusal(value, "result", error)
+                values[position] = None
+                caught[position] = catch(pickle.PicklingError(text), "unpicklable", report.seconds)
+        if apart:
+            apart.clear()
+        body = dumps(values, apart, least=COPIED)
+    buffers = apart or []
+    if caught:
+        buffers = [dumps({position: _portable(c) for position, c in caught.items()}), *buffers]
+    header = report.seconds, report.cpu, report.began, report.worker, bool(caught)
+    return Message(DONE, header, body, buffers)
+
+
+def _portable(caught: Caught) -> Caught:
+    from dataclasses import replace
+
+    from .._records.exceptions import portable
+
+    return replace(caught, exception=portable(caught.exception, dumps, loads))
+
+
+def main(channel: int, block: int, line: int) -> None:
+    """Be a worker: answer the messages of *channel* until it ends.
+
+    *channel* is the descriptor of a socket, *block* that of the file of a `StatusBlock`; *line* is
+    the end of the `parent_pipe`.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who ends us if need be
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # what was printed survives a crash
+    nested.set(1)
+    for fd in (channel, block, line):
+        os.set_inheritable(fd, False)
+    status = StatusBlock(block).status
+    dump_stack_when_killed(block)
+    die_with_parent("self", line)
+    pipe = Channel(channel)
+    worker = os.getpid()
+    os.register_at_fork(after_in_child=partial(_part, pipe, status))
+    watch = select.poll()
+    watch.register(pipe.fd, select.POLLIN)
+    try:
+        pipe.send(Message(READY))
+        while status[RUNNING] != LEAVING:
+            request = _next(pipe, watch)
+            try:
+                answer = handle_request(request, status, pipe.receive_fd)
+            except Exception as error:  # no memory, say, to pickle the results
+                text = f"the tasks have no outcome: {type(error).__qualname__}: {error}"
+                answer = Message(UNREADABLE, (text, None))
+            _flush()
+            watch_modules()  # before the answer: whoever has that may edit them
+            pipe.send(answer)
+            del request, answer  # not to be held while we wait
+    except (EOFError, OSError, MemoryError):
+        pass  # the parent closed the channel, or is dead, or a task closed it; or it takes too much
+    finally:
+        if os.getpid() != worker:
+            os._exit(1)
+        # What the tasks left behind (threads that do not end, slow exit handlers) must not keep us:
+        # the alarm ends us.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(2)
+
+
+def _next(pipe: Channel, watch: select.poll) -> Message:
+    """Return the next request; forget meanwhile what is not needed."""
+    while True:
+        if _calls and not watch.poll(1000 * RESTED):
+            _calls.drop()
+        message = pipe.receive()
+        if message.kind != FORGET:
+            return message
+        _calls.drop(*message.header)
+
+
+def _part(pipe: Channel, status: Any) -> None:
+    """In a child that a task has forked: it is no worker, even if it comes back from the task."""
+    pipe.close()
+    status.release()  # this makes the loop stumble that runs the tasks
+    stop_dumping()
+
+
+def _limits() -> list[tuple[int, int]]:
+    """Return what this process may have of what tasks may limit for themselves."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return []
+    names = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+    return [resource.getrlimit(getattr(resource, name)) for name in names]
+
+
+def _flush() -> None:
+    """Show what the tasks have printed, if they left us the streams to do so."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except Exception:  # noqa: S110 - there is none, or it is closed, or of the task's own make
+            pass

@@ -1,0 +1,282 @@
+"""What tasks find around them, whatever process they are in: taken from the caller, set in workers.
+
+Besides its arguments a function may depend on the directory, the path of imports, the environment
+and the settings of the interpreter.  The loop has those of the caller; a worker would have others.
+
+Assumed: the names of `State`'s parts with an underscore in other modules are private; they are
+looked up so that without them nothing but their own part is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from contextlib import suppress
+
+from .._records.machine import grant, imported, usable_cpus
+from .._wire.pickling import dumps, loads
+from .tasks import nested
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+# What `decimal.getcontext()` is unless somebody has changed it.
+_DECIMAL = (
+    *(28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0),
+    ("DivisionByZero", "InvalidOperation", "Overflow"),
+)
+_seed = 0  # of the hashes of strings in workers, the same for all of this process
+
+
+class TaskEnvironment:
+    """Where the tasks of a call shall find themselves.
+
+    Attributes:
+        environment: that of the tasks.
+        state: all of it, for `enter`.
+        tracker: the descriptor that leads to our resource tracker, None if there is none.
+    """
+
+    __slots__ = ("environment", "state", "tracker")
+
+    def __init__(self, share: int, defaults: dict[str, str] | None = None) -> None:
+        """Take what is here; each worker may use *share* CPUs.
+
+        The environment has the *defaults* where it has nothing else.
+        """
+        try:
+            directory = os.getcwd()
+        except OSError:  # it was deleted
+            directory = ""
+        self.environment = {**(defaults or {}), **_environment()}
+        self.tracker = tracker()
+        path: list[Any] = sys.path
+        state = (
+            directory,
+            [entry or directory for entry in path if isinstance(entry, str)],
+            self.environment,
+            [word for word in getattr(sys, "argv", ()) if isinstance(word, str)],
+            (sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask()),
+            _decimal(),
+            _filters(),
+            (nested.get() + 1, share, _hash_seed()),
+            _authkey(),
+            None if self.tracker is None else os.fstat(self.tracker).st_ino,
+        )
+        global _taken
+        taken = _taken  # other threads may have others
+        if state != taken[0]:
+            _taken = taken = state, pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+        self.state = taken[1]
+
+    def at_start(self) -> dict[str, str]:
+        """Return the environment to start a worker with: strings have the same hash in all."""
+        return {"PYTHONHASHSEED": str(_hash_seed()), **self.environment}
+
+
+_taken: tuple[Any, bytes] = None, b""  # the state taken last, and its pickle
+_decoded: tuple[Any, dict[str, str]] = None, {}  # the environment as bytes, and as text
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment, which takes 20 us to decode, for the first time or if it changed."""
+    global _decoded
+    data, decoded = getattr(os.environ, "_data", None), _decoded
+    if data is None or data != decoded[0]:
+        _decoded = decoded = None if data is None else dict(data), dict(os.environ)
+    return decoded[1]
+
+
+def tracker() -> int | None:
+    """Return the descriptor of the resource tracker of multiprocessing, if it runs.
+
+    It is started if there may be shared memory later: that of an item which is not drawn yet, say.
+    """
+    module = imported("multiprocessing.resource_tracker")
+    if imported("multiprocessing.shared_memory") is not None:
+        with suppress(Exception):  # no process can be started: then a worker starts one of its own
+            module.ensure_running()
+    fd = getattr(getattr(module, "_resource_tracker", None), "_fd", None)
+    try:
+        os.fstat(fd)  # type: ignore[arg-type]
+    except (OSError, TypeError):
+        return None
+    return fd
+
+
+def _hash_seed() -> int:
+    global _seed
+    _seed = _seed or 1 + int.from_bytes(os.urandom(4), "little") % (2**32 - 1)
+    return _seed
+
+
+def _umask() -> int:
+    # `os.umask` can only set it: what another thread creates at that moment would have another.
+    try:
+        fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(fd, 256).partition(b"\nUmask:")[2].split(None, 1)[0], 8)
+        finally:
+            os.close(fd)
+    except (OSError, ValueError, IndexError):
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask
+
+
+def _decimal() -> tuple[Any, ...] | None:
+    module = imported("decimal")
+    if (getcontext := getattr(module, "getcontext", None)) is None:
+        return None
+    context = getcontext()
+    return (
+        *(context.prec, context.rounding, context.Emin, context.Emax),
+        *(context.capitals, context.clamp),
+        tuple(sorted(signal.__name__ for signal, trapped in context.traps.items() if trapped)),
+    )
+
+
+_pickled: tuple[list[Any], list[tuple[str, bytes]]] = [], []  # the filters taken last, as taken
+
+
+def _filters() -> list[tuple[str, bytes]] | None:
+    """Return the filters of warnings, as pickles, each with the module of its category."""
+    global _pickled
+    module = imported("warnings")
+    if getattr(module, "filters", None) is None:
+        return None
+    filters, known = list(_its_filters(module)), _pickled
+    if filters != known[0]:
+        pickles = []
+        for entry in filters:
+            try:
+                pickles.append((entry[2].__module__, dumps(entry)))
+            except Exception:  # noqa: S112 - odd as it is, it has no meaning but here
+                continue
+        _pickled = known = filters, pickles
+    return known[1]
+
+
+def _its_filters(warnings: Any) -> list[Any]:
+    """Return the filters that hold here: of this thread, where they may be."""
+    found: list[Any] = getattr(warnings, "_get_filters", lambda: warnings.filters)()
+    return found
+
+
+def _authkey() -> tuple[bool, bytes] | None:
+    """Return the key with which processes of one program know each other; is it sure to be used?"""
+    managers = imported("multiprocessing.managers")
+    process = imported("multiprocessing.process")
+    if process is None or (managers is None and imported("multiprocessing.connection") is None):
+        return None
+    return managers is not None, bytes(process.current_process().authkey)
+
+
+# ------------------------------------------------------------------------------------------------
+# From here on: what runs in the worker.
+
+_state: Any = None  # what was entered last
+
+
+def enter(state: bytes, tracker: int | None = None) -> None:
+    """Let this process be as *state* says; b"": as it said last, whatever tasks have changed.
+
+    *tracker* is a descriptor for us, which leads to the resource tracker of the caller.
+    """
+    global _state, _seed
+    if state:
+        _state = loads(state)
+    if tracker is not None:
+        _use_tracker(tracker)
+    directory, path, environment, argv, limits, decimals, filters, share, authkey, _ = _state
+    try:
+        os.chdir(directory)
+    except OSError:
+        pass  # it was deleted: stay, as the caller does
+    sys.path[:] = path
+    sys.argv = list(argv)
+    if _environment() != environment:
+        zone = os.environ.get("TZ")
+        os.environ.clear()
+        os.environ.update(environment)
+        if zone != environment.get("TZ"):
+            import time
+
+            time.tzset()
+    if sys.getrecursionlimit() != limits[0]:
+        sys.setrecursionlimit(limits[0])
+    if sys.get_int_max_str_digits() != limits[1]:
+        sys.set_int_max_str_digits(limits[1])
+    os.umask(limits[2])
+    level, cpus, _seed = share
+    nested.set(level)
+    grant(cpus)
+    if decimals is not None and (decimals != _DECIMAL or "decimal" in sys.modules):
+        _set_decimal(*decimals)
+    if filters is not None:
+        set_filters()
+    if authkey is not None and (authkey[0] or "multiprocessing.process" in sys.modules):
+        from multiprocessing import process
+
+        process.current_process().authkey = authkey[1]
+
+
+def _use_tracker(fd: int) -> None:
+    """Register resources where the caller does: they are to survive this process."""
+    from multiprocessing import resource_tracker
+
+    ours = getattr(resource_tracker, "_resource_tracker", None)
+    if ours is None:
+        os.close(fd)
+        return
+    before, ours._fd, ours._pid = ours._fd, fd, None
+    if before is not None:
+        os.close(before)
+
+
+def _set_decimal(*parts: Any) -> None:
+    import decimal
+
+    *numbers, traps = parts
+    context: Any = decimal.Context
+    decimal.setcontext(context(*numbers, [], [getattr(decimal, name) for name in traps]))
+
+
+def set_filters() -> None:
+    """Set the filters of warnings whose categories are known here.
+
+    The others need a module, which is not imported for them: there are no such warnings yet.
+    """
+    import warnings
+
+    filters = []
+    for module, pickled in (_state and _state[6]) or ():
+        if module in sys.modules:
+            try:
+                filters.append(loads(pickled))
+            except Exception:  # noqa: S112 - of a category that is not found here
+                continue
+    current = _its_filters(warnings)
+    if current != filters:
+        warnings.resetwarnings()  # has everything that was said before forgotten
+        current.extend(filters)
+
+
+# Libraries that start a thread for each core would start cores x workers of them.
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+
+
+def task_environment(workers: int) -> TaskEnvironment:
+    """Return where tasks should find themselves: here, with few enough threads in each worker."""
+    share = max(1, usable_cpus() // workers)
+    return TaskEnvironment(share, dict.fromkeys(THREAD_LIMITS, str(share)))

@@ -1,0 +1,211 @@
+"""One worker process and all that belongs to it: how it is started, asked, killed and ended.
+
+Guaranteed: `end`, `end_abruptly` or `disown` is the last thing done with a worker, and leaves
+neither a process nor a descriptor behind.
+
+Assumed: POSIX (sockets by descriptor, poll).  The death of a worker shows as the end of its channel
+or, where the system has them, on its pidfd: a grandchild may hold the channel open.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+from contextlib import suppress
+from signal import SIGKILL, Signals
+from time import monotonic, sleep
+
+from .._records.frames import PACKAGE
+from .._records.machine import above_streams, interpreter
+from .._wire.channel import STALLED, Message, Watched
+from .._wire.messages import FORGET
+from .parent_death import parent_pipe
+from .status import StatusBlock, dump_signal, status_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .._records.work import Chunk
+    from .environment import TaskEnvironment
+
+DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
+LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
+
+# The worker takes parmap from where the caller has it, whatever else may be on its path; and with
+# "-P" the current directory shadows nothing.  The caller's path comes with the first request.
+_BOOT = """\
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+spec = PathFinder.find_spec("parmap", [{root!r}])
+sys.modules["parmap"] = parmap = module_from_spec(spec)
+spec.loader.exec_module(parmap)
+from parmap._workers.child import main
+main({})
+"""
+
+
+class WorkerProcess:
+    """A process that runs chunks, the channel to it, its status block, and a pidfd.
+
+    Attributes:
+        functions: the digests of the calls that it has loaded.
+        state: the environment that it entered last, as bytes.
+        user: what has sent it a request, and told it where it is, since it was idle.
+        chunk: the chunk it works at; None if it waits.
+        served: how many tasks it has run.
+        ready: whether it has begun to answer.
+        ended_abruptly: whether it was killed because the program is at its end.
+    """
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
+        self.functions: set[bytes] = set()
+        self.state = b""
+        self.user: object = None
+        self.chunk: Chunk | None = None
+        self.served = 0
+        self.ready = False
+        self.ended_abruptly = False
+        self._pidfd = -1
+        ours, theirs = (
+            socket.socket(fileno=above_streams(line.detach())) for line in socket.socketpair()
+        )
+        with ours, theirs, status_file() as file:
+            numbers = theirs.fileno(), file.fileno(), parent_pipe()[1]
+            boot = _BOOT.format(", ".join(map(str, numbers)), root=os.path.abspath(PACKAGE + ".."))
+            self._process = subprocess.Popen(
+                [
+                    interpreter(),
+                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
+                    *("-P", "-c", boot),
+                ],
+                pass_fds=numbers,
+                # A group, see `kill`; and no terminal: a task that asked there would be stopped.
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=_stream(1),
+                stderr=_stream(2),
+                env=environment.at_start(),
+            )
+            self._block = StatusBlock(file.fileno())
+            self.status = self._block.status
+            try:
+                self._pidfd = above_streams(os.pidfd_open(self.pid))
+            except (AttributeError, OSError):  # not Linux
+                pass
+            self.channel = Watched(socket.socket(fileno=ours.detach()), self._pidfd)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def fds(self) -> list[int]:
+        """Return the descriptors on which news of this worker comes, the channel first."""
+        return [fd for fd in (self.channel.fd, self._pidfd) if fd >= 0]
+
+    def readable(self, seconds: float) -> bool:
+        """Wait up to *seconds* until there is a message to read, or the end of the channel."""
+        return _poll(self.channel.fd, seconds)
+
+    def is_dead(self) -> bool:
+        """Tell whether the process has ended, as far as the system tells it."""
+        return self._pidfd >= 0 and _poll(self._pidfd, 0)
+
+    def is_alive(self) -> bool:
+        """Tell whether the process has not ended, also where the system has no pidfd."""
+        return self._process.poll() is None and not self.is_dead()
+
+    def stack_dump(self) -> str:
+        """Return where its task stood when a signal killed it; "" if that is not known."""
+        return self._block.stack_dump()
+
+    def request_stack_dump(self) -> str:
+        """Return where its task stands, if it can say so in time."""
+        dump = ""
+        end = monotonic() + DUMPING
+        self._process.send_signal(dump_signal())
+        while monotonic() < end and (not dump or dump != self.stack_dump()):
+            dump = self.stack_dump()
+            sleep(0.001)
+        self._block.clear()
+        return dump
+
+    def reset(self) -> None:
+        """Be as a worker that no call has yet."""
+        self.chunk = self.user = None
+        self.channel.patience = STALLED
+
+    def forget_functions(self, digests: set[bytes]) -> None:
+        """Have it forget these calls, while it waits; raise OSError if it is dead."""
+        self.functions -= digests
+        self.channel.send(Message(FORGET, tuple(digests)))
+
+    def kill(self) -> None:
+        """Kill the process and those that its tasks have started: it has a group of its own."""
+        if self._process.returncode is None:  # else the number may be somebody else's by now
+            for kill in (os.killpg, os.kill):  # a task may have left the group
+                with suppress(ProcessLookupError, PermissionError):
+                    kill(self.pid, SIGKILL)
+
+    def end(self, patience: float) -> str:
+        """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
+        try:
+            self.channel.close()
+            if self._pidfd >= 0:
+                _poll(self._pidfd, patience)
+                patience = 0.0
+            self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._process.wait()
+        finally:
+            self._close_pidfd()
+        code = self._process.returncode
+        if code is None or code >= 0:
+            return f"worker {self.pid} ended with exit code {code}"
+        try:
+            name = Signals(-code).name
+        except ValueError:
+            name = f"signal {-code}"
+        return f"worker {self.pid} was killed by {name}"
+
+    def end_abruptly(self) -> None:
+        """Kill it at the end of the program, but keep the descriptors: a thread may wait there."""
+        self.ended_abruptly = True
+        self.kill()
+        self._process.wait()
+
+    def disown(self) -> None:
+        """Let go of it without a sign: it is the worker of the process that we were forked from."""
+        self._process.returncode = 0  # keeps Popen from warning that it still runs
+        self.channel.close()
+        self._close_pidfd()
+
+    def _close_pidfd(self) -> None:
+        fd, self._pidfd = self._pidfd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _stream(fd: int) -> int | None:
+    """Return what a worker has for the standard stream *fd*: ours (None), or nothing."""
+    try:
+        os.fstat(fd)
+    except OSError:
+        return subprocess.DEVNULL
+    return None
+
+
+def _poll(fd: int, seconds: float) -> bool:
+    """Wait up to *seconds* for news on *fd*; tell whether there is any."""
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    return poll.poll(milliseconds(seconds)) != []
+
+
+def milliseconds(seconds: float) -> float:
+    """Return what `poll` waits for *seconds*, which may be infinite."""
+    return 1000 * min(max(seconds, 0.0), LONGEST)

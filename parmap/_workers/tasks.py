@@ -1,0 +1,167 @@
+"""The one loop that runs tasks, wherever they run: in the caller, a thread, a worker process.
+
+Guaranteed: whatever a task raises, `BaseException` included, is that task's failure and ends
+nothing else; the loop stops after the task during which its time runs out, or the note says stop.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from itertools import islice
+from time import perf_counter, thread_time
+
+from .._engine.items import LazyItems, Slice
+from .._engine.source import SLOW
+from .._records.callables import advise
+from .._records.errors import TaskTimeout
+from .._records.frames import skip_ours, traceback_of
+from .._records.work import Chunk, Report
+from .status import MOVING, RUNNING, SINCE, STOP
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .._records.failure import Caught, Kind
+    from .._records.work import Call
+    from .status import Status
+
+
+BLOCK = 0.0005  # seconds that tasks without a look at the clock should take
+nested: ContextVar[int] = ContextVar("parmap.nested", default=0)
+"""How deep this task is among workers, 0 outside: calls made in one run serially."""
+loading: ContextVar[bool] = ContextVar("parmap.loading", default=False)
+"""True while a worker loads a function or runs an initializer."""
+
+
+def run_chunk(
+    call: Call, chunk: Chunk, budget: float, status: Status, timeout: float | None = None
+) -> Report:
+    """Run the tasks of *chunk* for about *budget* seconds; return what became of them.
+
+    A task that takes longer than *timeout* seconds has failed, if nobody has killed it before.
+    """
+    values: list[object] = []
+    caught: dict[int, Caught] = {}
+    keep, step = values.append, call.results(chunk.items).__next__
+    cpu_before = thread_time()
+    began = now = perf_counter()
+    deadline = began + (budget if timeout is None else min(budget, timeout))
+    for index in range(chunk.start, chunk.start + len(chunk.items)):
+        status[SINCE] = now
+        status[RUNNING] = index
+        try:
+            keep(step())
+        except BaseException as error:
+            if _is_interrupt(error):
+                raise
+            advise(call.fn, call.shape, chunk.items, len(values), error)
+            caught[len(values)] = catch(error, "error", perf_counter() - now)
+            keep(None)
+        now = perf_counter()
+        if now >= deadline or status[STOP]:
+            break
+    if timeout is not None and now - status[SINCE] > timeout:  # beyond the deadline: the last one
+        late = TaskTimeout(f"the task took longer than {timeout} s")
+        caught[len(values) - 1] = catch(late, "timeout", now - status[SINCE])
+        values[-1] = None
+    status[SINCE] = now
+    status[RUNNING] = MOVING
+    cpu = thread_time() - cpu_before
+    return Report(chunk, values, caught, now - began, cpu, None, began, os.getpid())
+
+
+def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
+    """Do the same as `run_chunk` in the caller's thread, at the speed of the loop it replaces.
+
+    Tasks that are much shorter than a look at the clock run in blocks, without one.  The report is
+    on what was there: items are drawn as their tasks run, and a task may change the list of them.
+    """
+    values: list[object] = []
+    caught: dict[int, Caught] = {}
+    items: Any = chunk.items
+    results, size = call.results(items), len(items)
+    unread = items if type(items) is LazyItems else None
+    cpu_before = thread_time()
+    began = now = perf_counter()
+    deadline, block = began + budget, 1
+    while now < deadline and (done := len(values)) < size:
+        before, end = now, min(done + block, size)
+        try:
+            # what came before an error is kept
+            bounded = end < size or unread is not None
+            values.extend(islice(results, end - done) if bounded else results)
+            if len(values) < end:  # of the input, or to `extend`, which has lost an exception
+                if type(items) in (Slice, LazyItems) and items.ends_at(len(values)):
+                    break
+                raise StopIteration
+        except BaseException as error:
+            if _is_interrupt(error):
+                raise
+            if unread is not None and unread.has_raised(len(values), error):
+                break
+            now = perf_counter()
+            drawn = items if unread is None else unread.drawn
+            advise(call.fn, call.shape, drawn, len(values), error)
+            caught[len(values)] = catch(error, "error", now - before)
+            values.append(None)
+            break  # the loop would end here: whether to go on is not for us to say
+        now = perf_counter()
+        if unread is not None and unread.seconds > SLOW:
+            break  # what is finished does not wait for it
+        block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
+    seconds, cpu = now - began, thread_time() - cpu_before
+    if unread is not None:
+        seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
+        chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
+    elif type(items) is Slice and (
+        len(values) > size or (len(values) < size and items.ends_at(len(values)))
+    ):
+        items = items.reaching(len(values))
+        chunk = Chunk(chunk.start, items, chunk.attempts)
+    return Report(chunk, values, caught, seconds, cpu, None, began, os.getpid())
+
+
+def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
+    """Record *error*, raised by a task that ran here for *seconds*, without our own frames."""
+    from traceback import format_exception, format_tb
+
+    from .._records.failure import Caught
+
+    frame = skip_ours(traceback_of(error))
+    BaseException.with_traceback(error, frame)
+    try:
+        text = "".join(format_exception(error))
+    except BaseException as other:  # of what the exception defines, which may be anything
+        if _is_interrupt(other):
+            raise
+        text = "".join([*format_tb(frame), type(error).__qualname__])
+    return Caught(error, text, kind, seconds, os.getpid())
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Tell whether *error* is Ctrl-C, which is for the caller, and none that the task raised.
+
+    The signal reaches the main thread, but not in workers: ours ignore it, and those of others
+    cannot pass it on.  It comes between two instructions, and from no `raise` statement but the one
+    with which `asyncio.run` passes it on.
+    """
+    if not issubclass(type(error), KeyboardInterrupt):
+        return False
+    from multiprocessing import parent_process
+    from opcode import opmap
+    from signal import SIG_IGN, SIGINT, getsignal
+    from threading import current_thread, main_thread
+
+    worker = getsignal(SIGINT) is SIG_IGN or (nested.get() and parent_process())
+    if worker or current_thread() is not main_thread():
+        return False
+    last = error.__traceback__
+    while last and last.tb_next:
+        last = last.tb_next
+    return (
+        last is None
+        or last.tb_frame.f_code.co_code[last.tb_lasti] != opmap["RAISE_VARARGS"]
+        or last.tb_frame.f_globals.get("__name__") == "asyncio.runners"
+    )

@@ -1,1 +1,0 @@
-"""Where tasks run: one file each, made by `plan`, satisfying `events.Executor`."""
