@@ -23,6 +23,7 @@ import parmap
 from parmap import ExecutorUnavailable, TaskTimeout, WorkerCrashed, pimap, pmap, shutdown, warm
 from parmap._executors import processes
 from parmap._records.work import Call, Chunk
+from parmap._workers import lease
 from parmap._workers import warm as warm_workers
 from parmap._workers.status import LEAVING, RUNNING
 
@@ -44,7 +45,7 @@ def few(monkeypatch):
 
     def limit(number):
         left = [None] * number
-        truly = processes.WorkerProcess
+        truly = lease.WorkerProcess
 
         def start(place):
             if not left:
@@ -52,7 +53,7 @@ def few(monkeypatch):
             left.pop()
             return truly(place)
 
-        monkeypatch.setattr(processes, "WorkerProcess", start)
+        monkeypatch.setattr(lease, "WorkerProcess", start)
 
     yield limit
     shutdown()
@@ -241,7 +242,7 @@ def test_a_worker_that_leaves_is_not_lent_again():
 
 def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypatch):
     """What is heard of a worker when its call is given up counts for `warm` and the next call."""
-    monkeypatch.setattr(processes, "GRACE", 30.0)
+    monkeypatch.setattr(lease, "GRACE", 30.0)
     shutdown()
     call = processes.Processes(Call(abs, "item"), 1, 0.005)
     call.submit(Chunk(0, [-1]))
@@ -301,7 +302,7 @@ def test_a_second_ctrl_c_leaves_no_worker_busy(monkeypatch):
     assert next(results) is None
     busy = [lane._process for lane in warm_workers._lent]
     with monkeypatch.context() as patch:
-        patch.setattr(processes.WorkerProcess, "readable", lambda lane, seconds: 1 // 0)
+        patch.setattr(lease.WorkerProcess, "readable", lambda lane, seconds: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             results.close()
 

@@ -10,7 +10,7 @@ import pytest
 
 from parmap import pmap, shutdown, warm
 from parmap._records.work import Call, Chunk
-from parmap._wire.channel import AT_ONCE, PAGES, PREFIX, Channel, Message, Watched
+from parmap._wire.channel import PAGES, PARTS, PREFIX, Channel, Message, Watched
 from parmap._wire.messages import SerializedCall
 from parmap._wire.pickling import APART, dumps, loads
 from parmap._wire.shared_memory import Region, open_region
@@ -77,7 +77,7 @@ def send_beside(channel, message):
 @pytest.mark.parametrize("sender", [0, 1])
 def test_either_end_sends_buffers_and_descriptors(ends, sender):
     """What one end sends, header, body, buffers of any size, and files, the other receives."""
-    buffers = [b"x" * size for size in (0, 1, 100_000, PAGES + 1, *([70_000] * (AT_ONCE + 3)))]
+    buffers = [b"x" * size for size in (0, 1, 100_000, PAGES + 1, *([70_000] * (PARTS + 3)))]
     read, write = os.pipe()
     thread = send_beside(ends[sender], Message(7, (1, "a", None), b"body", buffers, [write]))
 

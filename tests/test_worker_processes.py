@@ -18,8 +18,8 @@ from conftest import needs_proc
 
 import parmap
 from parmap import ExecutorUnavailable, pmap, shutdown, warm
-from parmap._executors import processes
 from parmap._records.machine import usable_cpus
+from parmap._workers import lease
 from parmap._workers import warm as warm_workers
 
 MIB = 2**20
@@ -99,7 +99,7 @@ def test_what_no_worker_can_map_is_an_error():
     shutdown()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            truly = processes.WorkerProcess
+            truly = lease.WorkerProcess
 
             def start(place):
                 lane = truly(place)
@@ -107,7 +107,7 @@ def test_what_no_worker_can_map_is_an_error():
                 resource.prlimit(lane.pid, resource.RLIMIT_NOFILE, (3, hard))
                 return lane
 
-            patch.setattr(processes, "WorkerProcess", start)
+            patch.setattr(lease, "WorkerProcess", start)
             with pytest.raises(ExecutorUnavailable, match="map"):
                 pmap(lambda x: array[x], [0, 1], **ONE)
     finally:

@@ -2,9 +2,10 @@
 
 ::
 
-    Processes (one a call)   acquires workers, gives each a chunk, polls all their descriptors
-      WorkerProcess          owns a process, the channel to it, its status block, and a pidfd
-        child.main           answers requests until the channel ends
+    Processes (one a call)   gives each worker a chunk, and judges what becomes of it
+      Lease                  takes workers and gives them back, polls all their descriptors at once
+        WorkerProcess        owns a process, the channel to it, its status block, and a pidfd
+          child.main         answers requests until the channel ends
 
 Guaranteed:
 
@@ -21,10 +22,9 @@ from __future__ import annotations
 
 import atexit
 import pickle
-import select
 from contextlib import suppress
 from math import inf
-from time import monotonic, perf_counter, sleep
+from time import monotonic, perf_counter
 
 from .._engine.executor import Executor
 from .._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
@@ -43,15 +43,15 @@ from .._wire.messages import (
 from .._wire.shared_objects import Spawning
 from .._workers import warm
 from .._workers.environment import task_environment
-from .._workers.process import WorkerProcess, milliseconds
-from .._workers.status import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP
+from .._workers.lease import GRACE, Lease
+from .._workers.process import WorkerProcess
+from .._workers.status import IDLE, LEAVING, LOADING, RUNNING, SINCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._records.failure import Kind
     from .._records.work import Call, Chunk
 
-GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
 BEGUN = 5.0  # seconds a ready worker has to begin with its chunk, at least, if there is a timeout
 
@@ -80,7 +80,7 @@ def prestart(workers: int) -> None:
 
 
 class Processes(Executor):
-    """The workers of one call."""
+    """Runs each chunk in a worker process that has nothing else to do."""
 
     def __init__(
         self,
@@ -96,45 +96,40 @@ class Processes(Executor):
 
         A task has *timeout* seconds, a worker does at *most* so many tasks.
         """
-        self.workers = workers
-        self.window = workers
+        self.workers = self.window = workers
         self._budget = budget
         self._timeout = timeout
         self._most = most
         self._environment = task_environment(workers)
-        self._free: list[WorkerProcess] = []
-        self._processes: dict[int, WorkerProcess] = {}  # by each of their descriptors
-        self._poll = select.poll()
+        self._lease = Lease(self._environment)
+        self._call: SerializedCall | None = None
         self._news: list[Report] = []
         self._abortive = 0
         self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
         try:
-            while len(self._free) < at_once and (worker := self._acquire()):
-                self._free.append(worker)
-            self._serialized = SerializedCall(call, shared=True)  # while they boot
+            for _ in range(at_once):
+                if not self._has_one_more():
+                    break
+            self._call = SerializedCall(call, shared=True)  # while they boot
         except BaseException:
             self.close()
             raise
 
     @property
     def packing(self) -> float:
-        """Seconds it took to pickle the function."""
-        return self._serialized.seconds
+        return self._call.seconds if self._call else 0.0
 
     @property
     def ready(self) -> bool:
-        """Whether workers are there: all of those wanted, or one of those that were started."""
-        return warm.count() >= self.workers or any(
-            worker.ready for worker in self._processes.values()
-        )
+        return warm.count() >= self.workers or self._lease.any_ready
 
     def submit(self, chunk: Chunk) -> None:
-        worker = self._choose(len(chunk))
+        worker, call, environment = self._choose(len(chunk)), self._call, self._environment
+        assert call is not None
         if worker is None:
-            self._return(chunk, "there is no worker for it")
+            self._requeue(chunk, "there is no worker for it")
             return
-        call, environment, handles = self._serialized, self._environment, Spawning()
-        enter, tracker = NO_CHANGE, None
+        enter, tracker, handles = NO_CHANGE, None, Spawning()
         if worker.user is not self:
             enter = LAST_STATE  # but for what other tasks have changed
             if worker.state != environment.state:
@@ -150,11 +145,9 @@ class Processes(Executor):
                     handles=handles,
                 )
         except pickle.PicklingError as error:
-            self._free.append(worker)
+            self._lease.put(worker)
             raise Unsendable(str(error)) from error
-        worker.chunk = (
-            chunk  # before it is sent: who is interrupted meanwhile must not lend it again
-        )
+        worker.chunk = chunk  # before it is sent: who is interrupted meanwhile must not lend it
         worker.status[SINCE] = perf_counter()
         worker.status[RUNNING] = IDLE
         try:
@@ -162,70 +155,69 @@ class Processes(Executor):
         except OSError:  # it is dead, or stuck
             self._on_death(worker, "crash")
             return
-        worker.user = self
-        worker.state = environment.state
+        worker.user, worker.state = self, environment.state
         worker.functions.add(call.digest)
 
     def wait(self, seconds: float | None) -> list[Report]:
         end = inf if seconds is None else monotonic() + seconds
-        while any(worker.chunk for worker in self._processes.values()):
+        woken = False
+        while not woken and self._lease.is_busy:
             left = 0.0 if self._news else end - monotonic()
-            events = self._poll.poll(milliseconds(min(self._expire(), left)))
-            for fd, _ in events:
-                worker = self._processes.get(fd)
-                if worker is not None:  # else dropped a moment ago
-                    self._on_message(worker, died=fd != worker.channel.fd)
+            events = self._lease.poll(min(self._expire(), left))
+            for worker, died in events:
+                if worker is None:
+                    woken = True
+                elif worker in self._lease:  # else retired a moment ago
+                    self._on_message(worker, died=died)
             if self._news or (left <= 0 and not events):
                 break
         news, self._news = self._news, []
         return news
 
+    def wake(self) -> None:
+        self._lease.wake()
+
     def close(self) -> None:
-        # Those that are not lent any more are those of the process that this one was forked from.
-        lent = {worker for worker in self._processes.values() if warm.is_lent(worker)}
-        for worker in lent:
-            worker.channel.patience = GRACE
-            worker.status[STOP] = 1 if worker.chunk else 0
-        end = monotonic() + GRACE
+        call, self._call = self._call, None
         try:
-            if (call := self.__dict__.pop("_serialized", None)) is not None:
+            if call is not None:
                 warm.keep(call, self.workers)
                 del call
-            for worker in list(lent):
-                with suppress(EOFError):
-                    while (
-                        worker.chunk and worker.channel.whole and worker.readable(end - monotonic())
-                    ):
-                        if worker.channel.receive().kind == READY:
-                            worker.ready = True
-                        else:
-                            worker.chunk = None
-                if not worker.chunk and worker.status[RUNNING] != LEAVING:
-                    lent.discard(worker)
-                    worker.status[STOP] = 0
-                    warm.give_back(worker)
-        finally:  # also if Ctrl-C comes once more
-            for worker in lent:
-                worker.kill()
-                warm.remove(worker)
-                worker.end(warm.PATIENCE)
-            self._processes.clear()
-            self._free.clear()
+        finally:
+            self._lease.close()
+
+    def _has_one_more(self) -> bool:
+        """Have one more worker; tell whether there is one."""
+        try:
+            self._lease.start()
+        except OSError as error:
+            if not len(self._lease):
+                raise ExecutorUnavailable(
+                    f"no worker process can be started: {error}; "
+                    "executor='threads' and executor='serial' need none"
+                ) from error
+            self.workers = self.window = len(self._lease)
+            return False
+        return True
 
     def _choose(self, tasks: int) -> WorkerProcess | None:
         """Return a worker that may do so many *tasks* more; None if there cannot be one."""
-        while worker := self._free.pop() if self._free else self._acquire():
+        while self._lease.has_free or self._has_one_more():
+            worker = self._lease.take()
             if self._most is None or worker.served + tasks <= self._most:
-                break
-            self._retire(worker, GRACE)
-        return worker
+                return worker
+            self._lease.retire(worker, GRACE)
+        return None
+
+    def _requeue(self, chunk: Chunk, why: str) -> None:
+        self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
 
     def _expire(self) -> float:
         """Kill what has taken too long; return after how many seconds to look again."""
         if self._timeout is None:
             return inf
         wait = self._timeout
-        for worker in {worker for worker in self._processes.values() if worker.chunk}:
+        for worker in self._lease.busy():
             running, since = doing = worker.status[RUNNING], worker.status[SINCE]
             limit = max(self._timeout, BEGUN) if running == IDLE else self._timeout
             left = since + limit - perf_counter()
@@ -241,25 +233,6 @@ class Processes(Executor):
                     self._on_death(worker, "timeout", dump)
         return wait
 
-    def _acquire(self) -> WorkerProcess | None:
-        try:
-            worker = warm.lend(warm.take() or WorkerProcess(self._environment))
-        except OSError as error:
-            if not self._processes:
-                raise ExecutorUnavailable(
-                    f"no worker process can be started: {error}; "
-                    "executor='threads' and executor='serial' need none"
-                ) from error
-            self.workers = self.window = len(set(self._processes.values()))
-            return None
-        for fd in worker.fds():
-            self._processes[fd] = worker
-            self._poll.register(fd, select.POLLIN)
-        return worker
-
-    def _return(self, chunk: Chunk, why: str) -> None:
-        self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
-
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""
         if died and not worker.readable(0):  # what it sent before it died counts
@@ -270,50 +243,48 @@ class Processes(Executor):
         except (EOFError, MemoryError):
             self._on_death(worker, "crash")
             return
-        chunk = worker.chunk
-        if message.kind == READY:
+        kind, chunk, call = message.kind, worker.chunk, self._call
+        if kind == READY:
             worker.ready = True
-        elif message.kind == STALE and chunk:
-            self._retire(worker)
-            self._return(chunk, "modules that the worker had imported were edited")
-        elif message.kind == LACKING and chunk:
-            worker.functions.discard(self._serialized.digest)
-            worker.chunk = None
-            self._free.append(worker)
-            self._return(chunk, "the worker has not kept the function")
-        elif message.kind == UNFIT and chunk:
-            self._retire(worker)
+        elif chunk is None or call is None:
+            return
+        elif kind == STALE:
+            self._lease.retire(worker)
+            self._requeue(chunk, "modules that the worker had imported were edited")
+        elif kind == LACKING:
+            worker.functions.discard(call.digest)
+            self._lease.put(worker)
+            self._requeue(chunk, "the worker has not kept the function")
+        elif kind == UNFIT:
+            self._lease.retire(worker)
             self._abortive += 1
             (why,) = message.header
             if self._abortive == ABORTIVE:
                 raise ExecutorUnavailable(f"no worker process can map the function's memory: {why}")
-            self._return(chunk, f"the worker cannot have what belongs to the chunk: {why}")
-        elif chunk:
+            self._requeue(chunk, f"the worker cannot have what belongs to the chunk: {why}")
+        else:
             worker.chunk = None
             self._abortive = 0
-            report = self._serialized.report(chunk, message)
+            report = call.report(chunk, message)
             worker.served += len(report.values)
             self._news.append(report)
             if worker.status[RUNNING] == LEAVING:
-                self._retire(worker, GRACE)
+                self._lease.retire(worker, GRACE)
             else:
-                self._free.append(worker)
+                self._lease.put(worker)
 
     def _on_death(self, worker: WorkerProcess, kind: Kind, dump: str = "") -> None:
-        """Report what a dead worker was doing; its last *dump* say where."""
-        chunk, running, seconds = (
-            worker.chunk,
-            worker.status[RUNNING],
-            perf_counter() - worker.status[SINCE],
-        )
+        """Requeue or fail what a dead worker was doing; its stack *dump* says where it stood."""
+        chunk, running = worker.chunk, worker.status[RUNNING]
+        seconds = perf_counter() - worker.status[SINCE]
         worker.kill()  # it may only have closed its channel
         if not worker.ready and worker.readable(0):
             with suppress(EOFError):
                 worker.ready = worker.channel.receive().kind == READY
         dump = dump or worker.stack_dump()
-        ending = self._retire(worker)
-        again = not worker.ready or running == LOADING
-        if again:
+        ending = self._lease.retire(worker)
+        unused = not worker.ready or running == LOADING
+        if unused:
             self._abortive += 1
             if self._abortive == ABORTIVE and worker.ready:
                 raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
@@ -323,9 +294,9 @@ class Processes(Executor):
             return
         if running == IDLE and chunk.start not in self._unbegun:
             self._unbegun.add(chunk.start)
-            again = True
-        if again:
-            self._return(chunk, ending)
+            unused = True
+        if unused:
+            self._requeue(chunk, ending)
             return
         suspect = int(running) if running >= 0 else None
         at = f", at (most recent call first)\n{dump}" if dump else ""
@@ -338,15 +309,3 @@ class Processes(Executor):
             error = WorkerCrashed(f"{ending} {when}{at}")
         loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
         self._news.append(Report(chunk, [], loss=loss))
-
-    def _retire(self, worker: WorkerProcess, patience: float = warm.PATIENCE) -> str:
-        """Take a worker out, end it, and say how it ended."""
-        while worker.ended_abruptly:
-            sleep(60)  # this is a daemon thread, and the program is at its end
-        for fd in worker.fds():
-            self._poll.unregister(fd)
-            del self._processes[fd]
-        if worker in self._free:
-            self._free.remove(worker)
-        warm.remove(worker)
-        return worker.end(patience)

@@ -19,7 +19,7 @@ import os
 import pickle
 import select
 import sys
-from itertools import accumulate, pairwise
+from contextlib import suppress
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     Buffer = bytes | bytearray | memoryview
 
 PREFIX = Struct("<BBHIQ")  # little-endian, without gaps
-AT_ONCE = 64  # parts of a message to hand to the system: it takes at most 1,024
+AT_ONCE = 2**16  # bytes that are copied together, so as to be sent or read by one system call
+PARTS = 64  # buffers to hand to the system: it takes at most 1,024
 PAGES = 2**20  # bytes of a buffer from which on it gets pages of its own: they are not zeroed twice
 STALLED = 60.0  # seconds without progress after which a worker is lost: one that runs needs none
 NO_SIGNAL = 0x4000 if sys.platform == "linux" else 0  # MSG_NOSIGNAL; `socket` is slow to import
@@ -91,25 +92,25 @@ class Channel:
     def send(self, message: Message) -> None:
         """Send *message*; raise OSError if the other end is gone."""
         self.whole = False
-        header = pickle.dumps(message.header)
         body, buffers, fds = message.body, message.buffers, message.fds
+        header = pickle.dumps(message.header)
         prefix = PREFIX.pack(message.kind, len(fds), len(buffers), len(header), len(body))
-        if buffers:
-            buffers = [memoryview(buffer).cast("B") for buffer in buffers]
-            sizes = b"".join(len(buffer).to_bytes(8, "little") for buffer in buffers)
-            self._send_all([prefix, header, sizes, body, *buffers])
+        if buffers or len(body) > AT_ONCE:
+            views = [memoryview(buffer).cast("B") for buffer in buffers]
+            sizes = b"".join(len(view).to_bytes(8, "little") for view in views)
+            self._send([prefix + header + sizes, body, *views])
         else:
-            parts = prefix, header, body
-            sent = self._write(parts)
-            if sent < len(prefix) + len(header) + len(body):
-                self._send_all(list(parts), sent)
+            data = b"".join((prefix, header, body))
+            sent = self._write((data,))
+            if sent < len(data):
+                self._send([data[sent:]])
         for fd in fds:
             self._send_fd(fd)
         self.whole = True
 
-    def _send_all(self, parts: list[Any], sent: int = 0) -> None:
-        """Send *parts*, of which so many bytes are *sent*."""
-        first = 0
+    def _send(self, parts: list[Any]) -> None:
+        """Send *parts*, which are changed."""
+        sent = first = 0
         while True:
             while first < len(parts) and sent >= len(parts[first]):
                 sent -= len(parts[first])
@@ -118,7 +119,7 @@ class Channel:
                 return
             if sent:
                 parts[first] = memoryview(parts[first])[sent:]
-            sent = self._write(parts[first : first + AT_ONCE])
+            sent = self._write(parts[first : first + PARTS])
 
     def receive(self) -> Message:
         """Return the next message; raise EOFError if the other end is gone.
@@ -126,33 +127,43 @@ class Channel:
         Its descriptors are asked for one by one, with `receive_fd`, and before the next message.
         """
         self.whole = False
-        prefix = bytearray(PREFIX.size)
-        self._fill([memoryview(prefix)])
-        kind, fds, number, header, body = PREFIX.unpack(prefix)
-        ends = [0, *accumulate((header, 8 * number, body))]
-        data = memoryview(bytearray(ends[-1]))
-        self._fill([data])
-        parts = [data[begin:end] for begin, end in pairwise(ends)]
-        buffers = [_room(size) for size in parts[1].cast("Q")] if number else []
+        kind, fds, number, header, body = PREFIX.unpack(self._receive(PREFIX.size))
+        begin = header + 8 * number
+        data = self._receive(begin + body)
+        buffers = []
         if number:
-            self._fill(list(buffers))
-        message = Message(kind, pickle.loads(parts[0]), parts[2], buffers, range(fds))
+            buffers = [_room(size) for size in memoryview(data)[header:begin].cast("Q")]
+            self._fill(buffers.copy())
+        # The pickle of the header ends by itself.
+        message = Message(kind, pickle.loads(data), memoryview(data)[begin:], buffers, range(fds))
         self.whole = True
         return message
+
+    def _receive(self, size: int) -> bytes | bytearray:
+        """Return the next *size* bytes."""
+        data: bytes | bytearray = b""
+        try:
+            if size <= AT_ONCE and len(data := self._read(size)) == size:
+                return data  # nearly always
+        except ConnectionError:
+            raise EOFError from None
+        if not data and size <= AT_ONCE:
+            raise EOFError
+        whole = bytearray(size)
+        whole[: len(data)] = data
+        self._fill([memoryview(whole)[len(data) :]])
+        return whole
 
     def _fill(self, rooms: list[memoryview]) -> None:
         """Read until all *rooms* are full."""
         first = 0
         while first < len(rooms):
-            if not len(rooms[first]):
-                first += 1
-                continue
-            try:
-                got = self._read(rooms[first : first + AT_ONCE])
-            except ConnectionError:
-                got = 0
-            if not got:
-                raise EOFError
+            got = 0
+            if len(rooms[first]):
+                with suppress(ConnectionError):
+                    got = self._read_into(rooms[first : first + PARTS])
+                if not got:
+                    raise EOFError
             while first < len(rooms) and got >= len(rooms[first]):
                 got -= len(rooms[first])
                 first += 1
@@ -177,7 +188,10 @@ class Channel:
             line.setblocking(True)
             socket.send_fds(line, (b"!",), (fd,))
 
-    def _read(self, rooms: list[memoryview]) -> int:
+    def _read(self, size: int) -> bytes:
+        return os.read(self.fd, size)
+
+    def _read_into(self, rooms: list[memoryview]) -> int:
         return os.readv(self.fd, rooms)
 
     def _write(self, parts: Sequence[Buffer]) -> int:
@@ -243,13 +257,21 @@ class Watched(Channel):
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fd.to_bytes(4, sys.byteorder))]
         self._write((b"!",), rights)
 
-    def _read(self, rooms: list[memoryview]) -> int:
+    def _read(self, size: int) -> bytes:
+        while True:
+            try:
+                return os.read(self.fd, size)
+            except BlockingIOError:
+                pass
+            self._wait(select.POLLIN)  # not above: Ctrl-C would be said to come from there
+
+    def _read_into(self, rooms: list[memoryview]) -> int:
         while True:
             try:
                 return os.readv(self.fd, rooms)
             except BlockingIOError:
                 pass
-            self._wait(select.POLLIN)  # not above: Ctrl-C would be said to come from there
+            self._wait(select.POLLIN)
 
     def _write(self, parts: Sequence[Buffer], rights: Any = ()) -> int:
         while True:

@@ -1,0 +1,136 @@
+"""The workers that one call has: each of them busy with a chunk, or free."""
+
+from __future__ import annotations
+
+import select
+from contextlib import suppress
+from time import monotonic, sleep
+
+from .._wire.messages import READY
+from . import warm
+from .process import WorkerProcess, milliseconds
+from .status import LEAVING, RUNNING, STOP
+from .waker import Waker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .environment import TaskEnvironment
+
+GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
+
+
+class Lease:
+    """Takes warm workers or starts new ones, polls them all at once, and gives them back."""
+
+    def __init__(self, environment: TaskEnvironment) -> None:
+        self._environment = environment
+        self._free: list[WorkerProcess] = []
+        self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
+        self._size = 0
+        self._waker = Waker()
+        self.wake = self._waker.wake
+        self._poll = select.poll()
+        self._poll.register(self._waker.fd, select.POLLIN)
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def any_ready(self) -> bool:
+        """Whether one of them has begun to answer."""
+        return any(worker.ready for worker in self._by_fd.values())
+
+    @property
+    def has_free(self) -> bool:
+        """Whether one of them has nothing to do."""
+        return bool(self._free)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one of them has something to do."""
+        return self._size > len(self._free)
+
+    def busy(self) -> set[WorkerProcess]:
+        """Return those that work at a chunk."""
+        return {worker for worker in self._by_fd.values() if worker.chunk}
+
+    def start(self) -> None:
+        """Have one more worker; raise OSError if there cannot be one."""
+        worker = warm.lend(warm.take() or WorkerProcess(self._environment))
+        for fd in worker.fds():
+            self._by_fd[fd] = worker
+            self._poll.register(fd, select.POLLIN)
+        self._size += 1
+        self._free.append(worker)
+
+    def take(self) -> WorkerProcess:
+        """Take a free worker."""
+        return self._free.pop()
+
+    def put(self, worker: WorkerProcess) -> None:
+        """Let *worker* be free."""
+        worker.chunk = None
+        self._free.append(worker)
+
+    def poll(self, seconds: float) -> list[tuple[WorkerProcess | None, bool]]:
+        """Wait up to *seconds*; return whom there is news of, and whether it is of a death.
+
+        None stands for a call of `wake`.
+        """
+        news: list[tuple[WorkerProcess | None, bool]] = []
+        for fd, _ in self._poll.poll(milliseconds(seconds)):
+            if fd == self._waker.fd:
+                self._waker.clear()
+                news.append((None, False))
+            else:
+                worker = self._by_fd[fd]
+                news.append((worker, fd != worker.channel.fd))
+        return news
+
+    def __contains__(self, worker: WorkerProcess) -> bool:
+        return worker.channel.fd in self._by_fd
+
+    def retire(self, worker: WorkerProcess, patience: float = warm.PATIENCE) -> str:
+        """Let go of a worker for good, and say how it ended."""
+        while worker.ended_abruptly:
+            sleep(60)  # this is a daemon thread, and the program is at its end
+        for fd in worker.fds():
+            self._poll.unregister(fd)
+            del self._by_fd[fd]
+        self._size -= 1
+        if worker in self._free:
+            self._free.remove(worker)
+        warm.remove(worker)
+        return worker.end(patience)
+
+    def close(self) -> None:
+        """Give all back that are free or soon will be, and kill the others."""
+        # Those that are not lent any more are those of the process that this one was forked from.
+        lent = {worker for worker in self._by_fd.values() if warm.is_lent(worker)}
+        for worker in lent:
+            worker.channel.patience = GRACE
+            worker.status[STOP] = 1 if worker.chunk else 0
+        end = monotonic() + GRACE
+        try:
+            for worker in list(lent):
+                with suppress(EOFError):
+                    while worker.chunk and worker.channel.whole:
+                        if not worker.readable(end - monotonic()):
+                            break
+                        if worker.channel.receive().kind == READY:
+                            worker.ready = True
+                        else:
+                            worker.chunk = None
+                if not worker.chunk and worker.status[RUNNING] != LEAVING:
+                    lent.discard(worker)
+                    worker.status[STOP] = 0
+                    warm.give_back(worker)
+        finally:  # also if Ctrl-C comes once more
+            for worker in lent:
+                worker.kill()
+                warm.remove(worker)
+                worker.end(warm.PATIENCE)
+            self._by_fd.clear()
+            self._size = 0
+            self._free.clear()
+            self._waker.close()
