@@ -14,51 +14,52 @@ Importing this package is light: what is heavy is imported where it is used.
 
 from __future__ import annotations
 
-from ._choice.options import parallel_config
-from ._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
-from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._choice.options import parallel_config as parallel_config
+    from ._records.errors import ExecutorUnavailable as ExecutorUnavailable
+    from ._records.errors import TaskTimeout as TaskTimeout
+    from ._records.errors import WorkerCrashed as WorkerCrashed
     from ._records.failure import Failure as Failure
+    from .api import delayed as delayed
+    from .api import partition as partition
+    from .api import pcall as pcall
+    from .api import pimap as pimap
+    from .api import pmap as pmap
+    from .api import pstarmap as pstarmap
+    from .api import shutdown as shutdown
+    from .api import warm as warm
     from .decorator import parallel as parallel
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "ExecutorUnavailable",
-    "Failure",
-    "TaskTimeout",
-    "WorkerCrashed",
-    "delayed",
-    "parallel",
-    "parallel_config",
-    "partition",
-    "pcall",
-    "pimap",
-    "pmap",
-    "pstarmap",
-    "shutdown",
-    "warm",
-]
+_HOMES = {
+    "ExecutorUnavailable": "_records.errors",
+    "Failure": "_records.failure",
+    "TaskTimeout": "_records.errors",
+    "WorkerCrashed": "_records.errors",
+    "delayed": "api",
+    "parallel": "decorator",
+    "parallel_config": "_choice.options",
+    "partition": "api",
+    "pcall": "api",
+    "pimap": "api",
+    "pmap": "api",
+    "pstarmap": "api",
+    "shutdown": "api",
+    "warm": "api",
+}
 
-for _function in (delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm):
-    _function.__module__ = __name__  # in tracebacks and pickles, the public name
-del _function
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names whose modules cost milliseconds (typing, dataclasses) when first used."""
-    if name == "parallel":
-        from .decorator import parallel as found
-    elif name == "Failure":
-        from ._records import failure
-
-        found = failure.Failure
-    else:
+    """Import a public name when it is first used: a worker, for one, needs none of them."""
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(__import__(f"{__name__}.{_HOMES[name]}", fromlist=[name]), name)
     globals()[name] = found
     return found
 

@@ -304,3 +304,7 @@ def _start(
 
 def _shape(iterables: tuple[Iterable[Any], ...]) -> str:
     return "item" if len(iterables) == 1 else "args"
+
+
+for _door in (delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm):
+    _door.__module__ = "parmap"  # in tracebacks and pickles, the public name
