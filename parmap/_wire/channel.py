@@ -24,9 +24,11 @@ from struct import Struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from socket import socket
-    from typing import Any
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
     Buffer = bytes | bytearray | memoryview
 
@@ -245,8 +247,7 @@ class Watched(Channel):
         """Return a descriptor, as the other class does, but do not wait for a dead worker."""
         import socket
 
-        self._wait(select.POLLIN)
-        _, fds, _, _ = socket.recv_fds(self._line, 1, 1)
+        _, fds, _, _ = self._when(select.POLLIN, socket.recv_fds, self._line, 1, 1)
         if not fds:
             raise EOFError
         return fds[0]
@@ -258,28 +259,22 @@ class Watched(Channel):
         self._write((b"!",), rights)
 
     def _read(self, size: int) -> bytes:
-        while True:
-            try:
-                return os.read(self.fd, size)
-            except BlockingIOError:
-                pass
-            self._wait(select.POLLIN)  # not above: Ctrl-C would be said to come from there
+        return self._when(select.POLLIN, os.read, self.fd, size)
 
     def _read_into(self, rooms: list[memoryview]) -> int:
-        while True:
-            try:
-                return os.readv(self.fd, rooms)
-            except BlockingIOError:
-                pass
-            self._wait(select.POLLIN)
+        return self._when(select.POLLIN, os.readv, self.fd, rooms)
 
     def _write(self, parts: Sequence[Buffer], rights: Any = ()) -> int:
+        return self._when(select.POLLOUT, self._line.sendmsg, parts, rights, NO_SIGNAL)
+
+    def _when(self, event: int, function: Callable[..., T], *args: Any) -> T:
+        """Call *function* until *event* lets it succeed."""
         while True:
             try:
-                return self._line.sendmsg(parts, rights, NO_SIGNAL)
+                return function(*args)
             except BlockingIOError:
                 pass
-            self._wait(select.POLLOUT)
+            self._wait(event)  # not above: Ctrl-C would be said to come from there
 
     def _wait(self, event: int) -> None:
         """Return as soon as *event* is there; raise ConnectionError if it will not come."""
