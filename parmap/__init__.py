@@ -6,7 +6,7 @@ The house, from the roof down; a module imports from its own folder and from tho
                    api decorator
     _choice/       from options and input to an executor; the only folder that knows all executors
                    options arguments plan auto companion policy known
-    _executors/    one place to run tasks each; they do not know each other
+    _executors/    one place to run tasks each, and what adapters of other pools share
                    serial threads processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
     _workers/      the life of a worker process, and what tasks find around them
