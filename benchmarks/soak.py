@@ -40,7 +40,7 @@ EXECUTORS = {
 }
 """Which executor, so many times in a hundred: pools that end with the call are slow to start."""
 
-LANES = ("processes", "auto")
+OWN_WORKERS = ("processes", "auto")
 KINDS = {"raise": "error", "die": "crash", "hang": "timeout"}
 TIMEOUT = 0.5  # seconds, of calls with a task that hangs
 ROWS = 10  # of the table
@@ -49,14 +49,14 @@ HELD = ["descriptors", "threads", "processes", "MB", "their MB"]
 
 def task(numbers: Any, item: tuple[str, int]) -> Any:
     """Do what the item says."""
-    deed, x = item
-    if deed == "die":
+    fault, x = item
+    if fault == "die":
         os._exit(3)
-    if deed == "hang":
+    if fault == "hang":
         time.sleep(60)
-    if deed == "raise":
+    if fault == "raise":
         raise ValueError(x)
-    return np.full(50_000, x + numbers[0]) if deed == "large" else x + float(numbers[0])
+    return np.full(50_000, x + numbers[0]) if fault == "large" else x + float(numbers[0])
 
 
 class Soak:
@@ -72,13 +72,13 @@ class Soak:
         executor = self._random.choices(list(EXECUTORS), list(EXECUTORS.values()))[0]
         items = [("", x) for x in range(self._random.randint(1, 100))]
         options: dict[str, Any] = {"executor": executor, "workers": WORKERS, "on_error": "return"}
-        for deed, share in {"raise": 0.1, "large": 0.1, "die": 0.05, "hang": 0.02}.items():
-            able = executor in LANES or deed in ("raise", "large")
+        for fault, share in {"raise": 0.1, "large": 0.1, "die": 0.05, "hang": 0.02}.items():
+            able = executor in OWN_WORKERS or fault in ("raise", "large")
             if able and chance() < share:
-                items[self._random.randrange(len(items))] = (deed, 0)
+                items[self._random.randrange(len(items))] = (fault, 0)
         if ("hang", 0) in items:
             options["timeout"] = TIMEOUT
-        if executor in LANES and chance() < 0.05:
+        if executor in OWN_WORKERS and chance() < 0.05:
             options["max_tasks_per_worker"] = 20
         size = 200_000 if chance() < 0.05 else 1  # 1.6 MB are shared, not sent
         function = partial(task, np.full(size, chance()))
@@ -96,12 +96,12 @@ class Soak:
         return outcomes
 
     def _check(self, function: Any, item: tuple[str, int], outcome: Any) -> None:
-        deed = item[0]
+        fault = item[0]
         self.done["tasks"] += 1
-        if deed in KINDS:
-            self.done[deed] += 1
+        if fault in KINDS:
+            self.done[fault] += 1
             assert isinstance(outcome, Failure), (item, outcome)
-            assert outcome.kind == KINDS[deed], (item, outcome)
+            assert outcome.kind == KINDS[fault], (item, outcome)
         else:
             assert not isinstance(outcome, Failure), (item, outcome)
             assert np.array_equal(outcome, function(item)), (item, outcome)

@@ -1,13 +1,26 @@
 """Parallel map: `[f(x) for x in xs]` becomes `pmap(f, xs)`.
 
-The house, from the roof down; a module imports only from below its own floor:
+The house, from the roof down; a module imports from its own folder and from those below:
 
-    doors     parmap, api, decorator
-    engine    scheduler
-    plan      plan; auto, the executor that plans again while it runs
-    rooms     options, chunking, policy, progress, executors/*
-    tools     tasks, source, worker, environment, shared, pickling, transport, note, lifeline
-    ground    callables, events, errors, outcome, machine    (standard library only)
+    parmap/        the doors: each public function shapes its input and hands over
+                   api decorator
+    _choice/       from options and input to an executor; the only folder that knows all executors
+                   options arguments plan auto companion policy known
+    _executors/    one place to run tasks each, and what adapters of other pools share
+                   serial threads processes queued futures multiprocessing joblib
+                   marshalling pool_workers start_method
+    _workers/      the life of a worker process, and what tasks find around them
+                   process warm lease waker status parent_death exit child tasks cache
+                   environment edited
+    _wire/         how objects travel between processes
+                   channel messages pickling refusal by_value importable loading cloud
+                   reducers memmap shared_memory shared_objects
+    _engine/       the one loop, what it draws from, and what consumes it
+                   scheduler executor source items chunking inbox results
+    _observers/    who watches a call
+                   progress
+    _records/      what travels between the folders; standard library only
+                   work events failure errors exceptions callables frames machine
 
 Importing this package is light: what is heavy is imported where it is used.
 """

@@ -36,7 +36,7 @@ def test_the_size_of_a_chunk(sizes, remaining, workers, expected):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 64, 1000])
-def test_a_careful_call_hands_back_after_each_target(workers):
+def test_a_call_that_contains_failures_hands_back_after_each_target(workers):
     """Where failures are to be contained, no more is at stake than one short target."""
     assert (
         budget(workers, contain_failures=True)

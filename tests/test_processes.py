@@ -47,11 +47,11 @@ def few(monkeypatch):
         left = [None] * number
         truly = lease.WorkerProcess
 
-        def start(place):
+        def start(environment):
             if not left:
                 raise OSError("no more processes")
             left.pop()
-            return truly(place)
+            return truly(environment)
 
         monkeypatch.setattr(lease, "WorkerProcess", start)
 
@@ -237,7 +237,7 @@ def test_a_worker_that_leaves_is_not_lent_again():
     next(results)
     results.close()
 
-    assert all(lane.status[RUNNING] != LEAVING for lane in warm_workers._idle)
+    assert all(worker.status[RUNNING] != LEAVING for worker in warm_workers._idle)
 
 
 def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypatch):
@@ -248,7 +248,7 @@ def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypat
     call.submit(Chunk(0, [-1]))
     call.close()
 
-    assert [lane.ready for lane in warm_workers._idle] == [True]
+    assert [worker.ready for worker in warm_workers._idle] == [True]
     warm(1)
     assert warm_workers.count() == 1
 
@@ -300,9 +300,9 @@ def test_a_second_ctrl_c_leaves_no_worker_busy(monkeypatch):
     shutdown()
     results = pimap(time.sleep, [0, 600, 600], executor="processes", workers=2, chunksize=1)
     assert next(results) is None
-    busy = [lane._process for lane in warm_workers._lent]
+    busy = [worker._process for worker in warm_workers._lent]
     with monkeypatch.context() as patch:
-        patch.setattr(lease.WorkerProcess, "readable", lambda lane, seconds: 1 // 0)
+        patch.setattr(lease.WorkerProcess, "readable", lambda worker, seconds: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             results.close()
 

@@ -1,4 +1,4 @@
-"""What crosses a process border besides plain pickles: buffers, descriptors, whole messages."""
+"""What travels between processes besides plain pickles: buffers, descriptors, whole messages."""
 
 import os
 import socket
@@ -32,7 +32,7 @@ def change_and_sum(array, index):
     return int(array.sum())
 
 
-def packed(array):
+def serialized(array):
     return SerializedCall(Call(partial(change_and_sum, array), "item"), shared=True)
 
 
@@ -165,7 +165,7 @@ def test_a_region_holds_what_was_put_into_it():
 @needs_shared_memory
 def test_equal_functions_share_a_region():
     """A function whose buffers are there already is not put there again; another one is."""
-    first, same, other = packed(table()), packed(table()), packed(table(1))
+    first, same, other = serialized(table()), serialized(table()), serialized(table(1))
 
     assert first.region is same.region
     assert first.digest == same.digest
@@ -176,7 +176,7 @@ def test_equal_functions_share_a_region():
 @needs_shared_memory
 def test_a_region_nobody_uses_is_closed():
     """The memory is given back when neither a call nor a worker holds it."""
-    call = packed(table())
+    call = serialized(table())
     fd = call.region.fd
     os.fstat(fd)
 

@@ -45,7 +45,7 @@ def regions():
 
 
 def workers():
-    return [lane.pid for lane in warm_workers._idle]
+    return [worker.pid for worker in warm_workers._idle]
 
 
 # What workers keep
@@ -101,11 +101,11 @@ def test_what_no_worker_can_map_is_an_error():
         with pytest.MonkeyPatch.context() as patch:
             truly = lease.WorkerProcess
 
-            def start(place):
-                lane = truly(place)
-                work.wait_until(lambda: lane.readable(1), "the worker")
-                resource.prlimit(lane.pid, resource.RLIMIT_NOFILE, (3, hard))
-                return lane
+            def start(environment):
+                worker = truly(environment)
+                work.wait_until(lambda: worker.readable(1), "the worker")
+                resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, hard))
+                return worker
 
             patch.setattr(lease, "WorkerProcess", start)
             with pytest.raises(ExecutorUnavailable, match="map"):

@@ -16,12 +16,12 @@ from table import TABLE
 from parmap import Failure, pmap
 
 fault, executor, answer = TABLE[sys.argv[1]], sys.argv[2], Path(sys.argv[3]).absolute()
-deed, culprits = fault.deed, set(fault.culprits)
+faulty, culprits = fault.task, set(fault.culprits)
 options = {"executor": executor, "workers": 2, "on_error": "return"} | fault.options
 
 
 def task(x):
-    return deed(x) if x in culprits else 2 * x
+    return faulty(x) if x in culprits else 2 * x
 
 
 def plain(value):

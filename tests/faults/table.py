@@ -6,13 +6,14 @@
 import dataclasses
 from collections.abc import Callable
 
-import deeds
+import faulty
 
 # In the order of the columns of the page.
 ABROAD = ("processes", "auto", "multiprocessing", "futures", "joblib")
 HERE = ("threads", "serial")
 EXECUTORS = (*ABROAD, *HERE)
-LANES = ("processes", "auto")  # "auto" that contains failures, as in all cases, goes there
+# Those with worker processes of our own; "auto" goes there when it is to contain failures.
+OWN_WORKERS = ("processes", "auto")
 
 FINE = "fine"  # as opposed to a kind of Failure
 OUTCOMES = {
@@ -35,28 +36,28 @@ class Fault:
 
     Attributes:
         title: ends the sentence "What happens when a task ...".
-        deed: what the culprits do; any other task returns `2 * x`.
+        task: what the culprits do; any other task returns `2 * x`.
         outcome: what becomes of a culprit: a kind of Failure, or FINE.
         here: what becomes of it in a thread of the program: the same, or a text for the page,
             for what cannot be run there.
         only: what becomes of it on single executors, where that is something else: an outcome to
             check, or a text for the page.
-        says: words in the text of the exception, on the lanes.
-        stood: the function that the exception and the traceback name on the lanes; None if they
-            need not name any.
+        says: words in the text of the exception, from workers of our own.
+        stood: the function that the exception and the traceback name, from workers of our own;
+            None if they need not name any.
         tasks: how many there are.
         culprits: their indices.
         item: makes the input of the culprits, if that is what is wrong with them.
         options: of the call.
         attempts: how often a culprit is started.
-        value: what a culprit returns where the deed is survived; None for `2 * x`.
+        value: what a culprit returns where that is survived; None for `2 * x`.
         prints: what appears on stdout.
         lasting: executors whose workers stay as the task has left them, for the next call too.
-        note: what the page says of the lanes, besides the outcome.
+        note: what the page says of workers of our own, besides the outcome.
     """
 
     title: str
-    deed: Callable[[int], object]
+    task: Callable[[int], object]
     outcome: str
     here: str
     only: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -81,30 +82,32 @@ class Fault:
         return self.on(executor) in OUTCOMES
 
     def cell(self, executor: str) -> str:
-        """Return what the page says of *executor*; the lanes, which come first, in full."""
+        """Return what the page says of *executor*; the first, "processes", in full."""
         outcome = self.on(executor)
-        if executor in ABROAD and executor not in LANES and outcome == "crash":
+        if executor in ABROAD and executor not in OWN_WORKERS and outcome == "crash":
             return TWICE
         text = OUTCOMES.get(outcome, outcome)
-        if executor in LANES and self.note:
+        if executor in OWN_WORKERS and self.note:
             text = f"{text}; {self.note}"
         if executor in self.lasting:
             text = f"{text}; the workers stay changed"
-        return SAME if executor != LANES[0] and text == self.cell(LANES[0]) else text
+        return SAME if executor != OWN_WORKERS[0] and text == self.cell(OWN_WORKERS[0]) else text
 
 
 FAULTS = {
-    "os-exit": Fault("calls `os._exit`", deeds.exits_at_once, "crash", ENDS, says=("exit code 3",)),
+    "os-exit": Fault(
+        "calls `os._exit`", faulty.exits_at_once, "crash", ENDS, says=("exit code 3",)
+    ),
     "sigkill": Fault(
         "is killed by SIGKILL, as by the kernel when memory runs out",
-        deeds.is_killed,
+        faulty.is_killed,
         "crash",
         ENDS,
         says=("SIGKILL",),
     ),
     "sigsegv": Fault(
         "runs into a segmentation fault",
-        deeds.segfaults,
+        faulty.segfaults,
         "crash",
         ENDS,
         says=("SIGSEGV",),
@@ -112,18 +115,18 @@ FAULTS = {
     ),
     "stack": Fault(
         "overflows the stack of C",
-        deeds.overflows_the_stack,
+        faulty.overflows_the_stack,
         "crash",
         ENDS,
         says=("SIGSEGV",),
         stood="overflows_the_stack",
     ),
     "abort": Fault(
-        "calls `abort()`", deeds.aborts, "crash", ENDS, says=("SIGABRT",), stood="aborts"
+        "calls `abort()`", faulty.aborts, "crash", ENDS, says=("SIGABRT",), stood="aborts"
     ),
     "result-dies": Fault(
         "dies while its result is being pickled",
-        deeds.dies_at_pickle,
+        faulty.dies_at_pickle,
         "crash",
         "its result arrives: nothing is pickled",
         says=("exit code 3",),
@@ -131,29 +134,29 @@ FAULTS = {
     ),
     "input-dies": Fault(
         "dies while its input is being unpickled",
-        deeds.exits_at_once,
+        faulty.exits_at_once,
         "crash",
         "its input arrives: nothing is pickled",
         says=("exit code 3",),
-        item=deeds.DiesAtUnpickle,
+        item=faulty.DiesAtUnpickle,
     ),
     "dies-beside-child": Fault(
         "dies, and leaves a child that holds its pipe open",
-        deeds.dies_beside_a_child,
+        faulty.dies_beside_a_child,
         "crash",
         ENDS,
         says=("exit code 3",),
     ),
     "closes-all": Fault(
         "closes every file descriptor, the worker's pipe too",
-        deeds.closes_everything,
+        faulty.closes_everything,
         "crash",
         "closes those of the program",
         note="its chunk runs again",
     ),
     "two-of-200": Fault(
         "calls `os._exit`, as does a second one of 200",
-        deeds.exits_at_once,
+        faulty.exits_at_once,
         "crash",
         ENDS,
         says=("exit code 3",),
@@ -162,7 +165,7 @@ FAULTS = {
     ),
     "every-task": Fault(
         "calls `os._exit`, as does every other",
-        deeds.exits_at_once,
+        faulty.exits_at_once,
         "crash",
         ENDS,
         says=("exit code 3",),
@@ -171,7 +174,7 @@ FAULTS = {
     ),
     "crash-retries": Fault(
         "calls `os._exit` in each attempt of `retries=2`",
-        deeds.exits_at_once,
+        faulty.exits_at_once,
         "crash",
         ENDS,
         says=("exit code 3",),
@@ -180,38 +183,40 @@ FAULTS = {
     ),
     "crash-once": Fault(
         "calls `os._exit` in the first attempt of `retries=1`",
-        deeds.dies_once,
+        faulty.dies_once,
         FINE,
         ENDS,
         options={"retries": 1},
     ),
-    "sys-exit": Fault("exits with `sys.exit`", deeds.calls_sys_exit, "error", "error", says=("3",)),
+    "sys-exit": Fault(
+        "exits with `sys.exit`", faulty.calls_sys_exit, "error", "error", says=("3",)
+    ),
     "keyboard-interrupt": Fault(
         "raises KeyboardInterrupt",
-        deeds.raises_keyboard_interrupt,
+        faulty.raises_keyboard_interrupt,
         "error",
         "error",
         says=("by the task",),
     ),
     "two-arguments": Fault(
         "raises an exception whose class wants two arguments",
-        deeds.raises_two_arguments,
+        faulty.raises_two_arguments,
         "error",
         "error",
         says=("404: not here",),
     ),
     "recursion": Fault(
-        "calls itself without end", deeds.recurses, "error", "error", says=("recursion",)
+        "calls itself without end", faulty.recurses, "error", "error", says=("recursion",)
     ),
     "memory": Fault(
         "exhausts a memory limit that it has set (RLIMIT_AS)",
-        deeds.exhausts_its_memory,
+        faulty.exhausts_its_memory,
         "error",
         "error",
     ),
     "result-lock": Fault(
         "returns what cannot be pickled",
-        deeds.returns_a_lock,
+        faulty.returns_a_lock,
         "unpicklable",
         FINE,
         says=("lock", "cannot be pickled"),
@@ -219,15 +224,15 @@ FAULTS = {
     ),
     "input-unloadable": Fault(
         "has an input that cannot be unpickled",
-        deeds.exits_at_once,  # never called: the input is no index
+        faulty.exits_at_once,  # never called: the input is no index
         "unpicklable",
         FINE,
         says=("input", "only at home"),
-        item=deeds.RaisesAtUnpickle,
+        item=faulty.RaisesAtUnpickle,
     ),
     "terminal": Fault(
         "asks on the terminal, as for a password",
-        deeds.asks_on_the_terminal,
+        faulty.asks_on_the_terminal,
         "error",
         ASKS,
         dict.fromkeys(("multiprocessing", "futures", "joblib"), ASKS),
@@ -235,20 +240,20 @@ FAULTS = {
     ),
     "maps-itself": Fault(
         "maps itself in worker processes, without end",
-        deeds.maps_itself,
+        faulty.maps_itself,
         "error",
         "error",
         says=("nested at most",),
     ),
     "closes-streams": Fault(
         "closes the file descriptors 0 to 2",
-        deeds.closes_the_standard_streams,
+        faulty.closes_the_standard_streams,
         FINE,
         "closes those of the program",
     ),
     "changes-process": Fault(
         "changes directory, environment and signal handlers",
-        deeds.changes_its_process,
+        faulty.changes_its_process,
         FINE,
         "changes those of the program",
         lasting=("joblib",),
@@ -256,33 +261,33 @@ FAULTS = {
     ),
     "leaves-threads": Fault(
         "leaves threads behind, daemons or not",
-        deeds.leaves_threads,
+        faulty.leaves_threads,
         FINE,
         "they are the program's, which waits at its end for those that are no daemons",
         note="they end with the worker",
     ),
     "leaves-child": Fault(
         "leaves a child process behind",
-        deeds.leaves_a_child,
+        faulty.leaves_a_child,
         FINE,
         FINE,
         note="the child lives on unless its worker is killed",
     ),
     "comes-back-twice": Fault(
         "forks a child that comes back from the task, too",
-        deeds.comes_back_twice,
+        faulty.comes_back_twice,
         FINE,
         "goes on twice",
     ),
     "ignores-signals": Fault(
         "ignores all signals that can be ignored",
-        deeds.ignores_signals,
+        faulty.ignores_signals,
         FINE,
         "the program ignores them",
     ),
     "prints": Fault(
         "prints without a newline",
-        deeds.prints,
+        faulty.prints,
         FINE,
         FINE,
         prints="no newline",
@@ -292,58 +297,58 @@ FAULTS = {
 _REFUSED = dict.fromkeys(("multiprocessing", "futures", "joblib"), WAITS)
 
 
-def _hang(title: str, deed: Callable[[int], object], outcome: str = "timeout", **more) -> Fault:
-    """Return a fault that only a timeout can end, and so only lanes."""
+def _hang(title: str, task: Callable[[int], object], outcome: str = "timeout", **more) -> Fault:
+    """Return a fault that only a timeout can end, and so only workers of our own."""
     options = {"timeout": 0.5} | more.pop("options", {})
-    return Fault(title, deed, outcome, WAITS, _REFUSED, options=options, **more)
+    return Fault(title, task, outcome, WAITS, _REFUSED, options=options, **more)
 
 
 HANGS = {
-    "loops": _hang("loops for ever in Python", deeds.loops, says=("0.5 s",), stood="loops"),
-    "sleeps": _hang("sleeps for ever", deeds.sleeps, says=("0.5 s",), stood="sleeps"),
+    "loops": _hang("loops for ever in Python", faulty.loops, says=("0.5 s",), stood="loops"),
+    "sleeps": _hang("sleeps for ever", faulty.sleeps, says=("0.5 s",), stood="sleeps"),
     "reads": _hang(
-        "reads from a pipe for ever", deeds.reads_for_ever, says=("0.5 s",), stood="reads_for_ever"
+        "reads from a pipe for ever", faulty.reads_for_ever, says=("0.5 s",), stood="reads_for_ever"
     ),
     "stuck-in-c": _hang(
         "is stuck in a C function that holds the GIL",
-        deeds.is_stuck_in_c,
+        faulty.is_stuck_in_c,
         says=("0.5 s",),
         stood="is_stuck_in_c",
     ),
     "waits-for-child": _hang(
         "waits for ever for a process that it has started",
-        deeds.waits_for_a_child,
+        faulty.waits_for_a_child,
         says=("0.5 s",),
         stood="waits_for_a_child",
         note="that process is killed, too",
     ),
     "result-hangs": _hang(
         "hangs while its result is being pickled",
-        deeds.hangs_at_pickle,
+        faulty.hangs_at_pickle,
         says=("0.5 s", "pickling"),
         note="its chunk runs again",
     ),
     "signals-blocked": _hang(
         "hangs with all signals blocked",
-        deeds.hangs_with_blocked_signals,
+        faulty.hangs_with_blocked_signals,
         says=("0.5 s",),
         note="where it stood is not known",
     ),
     "default-handlers": _hang(
         "hangs with the default handler of every signal",
-        deeds.hangs_with_default_handlers,
+        faulty.hangs_with_default_handlers,
         says=("0.5 s",),
         note="where it stood is not known",
     ),
     "another-group": _hang(
         "hangs in a process group of its choice",
-        deeds.hangs_in_another_group,
+        faulty.hangs_in_another_group,
         says=("0.5 s",),
         stood="hangs_in_another_group",
     ),
     "hangs-once": _hang(
         "hangs in the first attempt of `retries=1`",
-        deeds.hangs_once,
+        faulty.hangs_once,
         FINE,
         options={"retries": 1},
     ),

@@ -7,42 +7,42 @@ import alone
 import pytest
 from alone import POOLS, Program, in_new_workers, options_of, script
 from conftest import needs_proc
-from table import ABROAD, LANES
+from table import ABROAD, OWN_WORKERS
 from work import wait_until
 
 pytestmark = needs_proc
 
-DEEDS = ["sleeps", "is_stuck_in_c"]
-WORKERS = [(executor, deed) for executor in POOLS for deed in DEEDS]
+FAULTS = ["sleeps", "is_stuck_in_c"]
+WORKERS = [(executor, fault) for executor in POOLS for fault in FAULTS]
 # What a task has started is in the process group of its worker, and ends with it.
 OURS = ["waits_for_a_child", "hangs_in_another_group"]
-WITH_CHILDREN = [*WORKERS, *((executor, deed) for executor in LANES for deed in OURS)]
+WITH_CHILDREN = [*WORKERS, *((executor, fault) for executor in OWN_WORKERS for fault in OURS)]
 
 BUSY = """\
 import pathlib
-import deeds
+import faulty
 from parmap import pmap
 def task(x):
     pathlib.Path(f"busy-{x}").touch()
-    return deeds.DEED(x)
+    return faulty.FAULT(x)
 pmap(task, range(4), **OPTIONS)
 """
 
 
-def signalled(folder, executor, deed, send, options=None):
+def signalled(folder, executor, fault, send, options=None):
     """Start a program, *send* it a signal when two of its tasks are busy, and wait for its end."""
-    source = script(folder, BUSY, DEED=deed, OPTIONS=options or options_of(executor))
+    source = script(folder, BUSY, FAULT=fault, OPTIONS=options or options_of(executor))
     with Program(folder, source) as program:
         program.wait_for("busy-0", "busy-1")
         send(program.process.pid, executor)
         return program.end()
 
 
-@pytest.mark.parametrize(("executor", "deed"), WITH_CHILDREN)
+@pytest.mark.parametrize(("executor", "fault"), WITH_CHILDREN)
 @pytest.mark.parametrize("kill", [os.kill, os.killpg], ids=["parent", "group"])
-def test_ctrl_c_ends_the_program(tmp_path, kill, executor, deed):
+def test_ctrl_c_ends_the_program(tmp_path, kill, executor, fault):
     """SIGINT, to the parent alone or to the group, gives one traceback, and nothing is left."""
-    end = signalled(tmp_path, executor, deed, lambda pid, _: kill(pid, signal.SIGINT))
+    end = signalled(tmp_path, executor, fault, lambda pid, _: kill(pid, signal.SIGINT))
 
     check_interrupted(end)
 
@@ -69,7 +69,7 @@ time.sleep(1)
 def test_ctrl_c_while_workers_start(tmp_path, executor):
     """SIGINT to the group while interpreters of workers start is said once, by the program."""
     in_new_workers(tmp_path, BOOTING)
-    source = script(tmp_path, BUSY, DEED="sleeps", OPTIONS=options_of(executor))
+    source = script(tmp_path, BUSY, FAULT="sleeps", OPTIONS=options_of(executor))
     with Program(tmp_path, source) as program:
         wait_until(lambda: len(list(tmp_path.glob("booting-*"))) == 2, "two workers to start")
         os.killpg(program.process.pid, signal.SIGINT)
@@ -85,13 +85,13 @@ def check_interrupted(end):
     end.check(code=-signal.SIGINT, stderr=end.stderr)
 
 
-@pytest.mark.parametrize(("executor", "deed"), WITH_CHILDREN)
+@pytest.mark.parametrize(("executor", "fault"), WITH_CHILDREN)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_workers_follow_a_parent_that_is_killed(tmp_path, number, executor, deed):
+def test_workers_follow_a_parent_that_is_killed(tmp_path, number, executor, fault):
     """When the parent alone is killed, no worker is left, whatever it is busy with."""
-    end = signalled(tmp_path, executor, deed, lambda pid, _: os.kill(pid, number))
+    end = signalled(tmp_path, executor, fault, lambda pid, _: os.kill(pid, number))
 
-    if executor in LANES:
+    if executor in OWN_WORKERS:
         end.check(code=-number)
     else:  # loky's tracker of resources clears up, and says so
         end.check(code=-number, stderr=end.stderr)
@@ -99,12 +99,12 @@ def test_workers_follow_a_parent_that_is_killed(tmp_path, number, executor, deed
 
 HALF = """\
 import itertools, pathlib, time
-import deeds
+import faulty
 from parmap import pimap
 def task(x):
     if x:
         pathlib.Path(f"busy-{x}").touch()
-        deeds.DEED(x)
+        faulty.FAULT(x)
     return x
 results = pimap(task, itertools.count(), chunksize=1, **OPTIONS)
 print(next(results))
@@ -113,10 +113,10 @@ while not (pathlib.Path("busy-1").exists() and pathlib.Path("busy-2").exists()):
 """
 
 
-@pytest.mark.parametrize(("executor", "deed"), WITH_CHILDREN)
-def test_a_program_may_end_while_a_lazy_map_is_busy(tmp_path, executor, deed):
+@pytest.mark.parametrize(("executor", "fault"), WITH_CHILDREN)
+def test_a_program_may_end_while_a_lazy_map_is_busy(tmp_path, executor, fault):
     """With a half consumed pimap whose tasks do not end, the program ends in silence."""
-    source = script(tmp_path, HALF, DEED=deed, OPTIONS=options_of(executor))
+    source = script(tmp_path, HALF, FAULT=fault, OPTIONS=options_of(executor))
 
     end = alone.run(tmp_path, source)
 
@@ -125,11 +125,11 @@ def test_a_program_may_end_while_a_lazy_map_is_busy(tmp_path, executor, deed):
 
 DAEMON = """\
 import pathlib, threading, time
-import deeds
+import faulty
 from parmap import pimap, pmap
 def task(x):
     pathlib.Path(f"busy-{x}").touch()
-    return deeds.sleeps(x)
+    return faulty.sleeps(x)
 def call():
     list(DOOR(task, range(4), **OPTIONS))
 threading.Thread(target=call, daemon=True).start()
@@ -225,7 +225,7 @@ def test_a_map_at_exit_works_or_says_why_not(tmp_path, executor, before):
     end = alone.run(tmp_path, source).check()
 
     results = ["[1, 2, 3]\n"]
-    if executor not in LANES:  # Python starts no threads for them any more
+    if executor not in OWN_WORKERS:  # Python starts no threads for them any more
         results.append("ExecutorUnavailable\n")
     assert end.stdout in results
 

@@ -6,7 +6,7 @@ import alone
 import page
 import pytest
 from conftest import installed, needs_proc
-from table import ABROAD, ASKS, EXECUTORS, FINE, LANES, TABLE
+from table import ABROAD, ASKS, EXECUTORS, FINE, OWN_WORKERS, TABLE
 
 pytestmark = needs_proc
 
@@ -58,18 +58,18 @@ def check_blame(fault, executor, index, failure):
         assert failure["type"] == "WorkerCrashed"
     if failure["kind"] == "timeout":
         assert failure["type"] == "TaskTimeout"
-    if executor in LANES or failure["kind"] not in ("crash", "timeout"):
+    if executor in OWN_WORKERS or failure["kind"] not in ("crash", "timeout"):
         assert [word for word in fault.says if word not in failure["text"]] == []
-    if executor in LANES and fault.stood:
+    if executor in OWN_WORKERS and fault.stood:
         assert f" in {fault.stood}" in failure["text"]
         assert f" in {fault.stood}" in failure["traceback"]
 
 
 def test_the_table_has_a_cell_for_every_fault_and_executor():
-    """A fault is run wherever tasks run in other processes; what waits there, only on the lanes."""
+    """A fault is run wherever tasks run in other processes; what waits, in workers of our own."""
     for fault in TABLE.values():
         waits = "timeout" in fault.options or ASKS in fault.only.values()
-        assert all(fault.runs_on(name) for name in (LANES if waits else ABROAD))
+        assert all(fault.runs_on(name) for name in (OWN_WORKERS if waits else ABROAD))
         assert all(fault.cell(name) for name in EXECUTORS)
 
 

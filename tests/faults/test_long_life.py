@@ -10,7 +10,7 @@ pytestmark = needs_proc
 
 MANY = """\
 import json, os, pathlib, resource, threading
-import deeds
+import faulty
 from parmap import Failure, pmap, warm
 def task(x):
     if x == "die":

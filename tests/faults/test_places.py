@@ -7,18 +7,18 @@ import alone
 import pytest
 from alone import POOLS, options_of, script
 from conftest import needs_proc
-from table import ABROAD, LANES
+from table import ABROAD, OWN_WORKERS
 
 pytestmark = needs_proc
 
 
 HEAD = """\
 import os, pathlib, signal, sys, threading, time
-import deeds
+import faulty
 from parmap import ExecutorUnavailable, Failure, pmap
 options = OPTIONS
 def task(x):
-    return deeds.exits_at_once(x) if x == 5 else 2 * x
+    return faulty.exits_at_once(x) if x == 5 else 2 * x
 def right():
     results = pmap(task, range(12), **options | {"on_error": lambda failure: failure.kind})
     return results == [0, 2, 4, 6, 8, "crash", 12, 14, 16, 18, 20, 22]
@@ -49,8 +49,8 @@ except ExecutorUnavailable:
 
 
 def check_refusal(said, executor):
-    """Check that the lanes work, and that other pools do or say that they cannot."""
-    assert said == "True" or (said == "refused" and executor not in LANES)
+    """Check that our own workers do it, and that other pools do or say that they cannot."""
+    assert said == "True" or (said == "refused" and executor not in OWN_WORKERS)
 
 
 DAEMONIC = """\
@@ -64,7 +64,7 @@ assert process.exitcode == 0
 """
 
 
-@pytest.mark.parametrize("executor", LANES)
+@pytest.mark.parametrize("executor", OWN_WORKERS)
 def test_in_a_daemonic_process(tmp_path, executor):
     """A daemonic process of multiprocessing, which ends without its exit handlers, can map."""
     assert run(tmp_path, DAEMONIC, executor) == "True"
@@ -81,7 +81,7 @@ say(status, after == before, len(after), right())
 """
 
 
-@pytest.mark.parametrize("executor", LANES)
+@pytest.mark.parametrize("executor", OWN_WORKERS)
 def test_after_a_fork(tmp_path, executor):
     """A forked child has workers of its own; those of the parent stay, and are the same ones."""
     assert run(tmp_path, FORKED, executor) == "0 True 2 True"
@@ -112,7 +112,7 @@ say(right())
 """
 
 
-@pytest.mark.parametrize("executor", LANES)
+@pytest.mark.parametrize("executor", OWN_WORKERS)
 def test_where_a_broken_pipe_kills(tmp_path, executor):
     """A program that ends at SIGPIPE, as filters do, survives the death of its idle workers."""
     assert run(tmp_path, PIPES, executor) == "True"
@@ -127,7 +127,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("executor", LANES)
+@pytest.mark.parametrize("executor", OWN_WORKERS)
 def test_in_an_event_loop(tmp_path, executor):
     """A map works inside asyncio: in threads beside the loop, and in the loop itself."""
     assert run(tmp_path, ASYNC, executor) == "True True True True"
@@ -167,7 +167,7 @@ PRINTING = """\
 def task(x):
     print("out", x)
     print("err", x, file=sys.stderr)
-    return deeds.exits_at_once(x) if x == 5 else 2 * x
+    return faulty.exits_at_once(x) if x == 5 else 2 * x
 """
 
 
@@ -197,7 +197,7 @@ def test_with_few_file_descriptors(tmp_path, executor):
     assert run(tmp_path, "say(right())", executor, around=wrapped("ulimit -n 64", "")) == "True"
 
 
-@pytest.mark.parametrize("executor", LANES)
+@pytest.mark.parametrize("executor", OWN_WORKERS)
 def test_with_fewer_file_descriptors_than_workers_need(tmp_path, executor):
     """With `ulimit -n 64` and 40 workers wanted, those that can be started do it."""
     around = wrapped("ulimit -n 64", "")
@@ -257,7 +257,7 @@ def may_mount():
 @pytest.mark.parametrize("full", [True, False], ids=["full", "tiny"])
 @pytest.mark.parametrize("executor", [name for name in POOLS if name != "joblib"])
 def test_without_shared_memory(tmp_path, executor, full):
-    """With /dev/shm full or tiny the lanes work; other pools do, or say why not."""
+    """With /dev/shm full or tiny our own workers do it; other pools do, or say why not."""
     # joblib warns and runs the tasks in the caller, where the crash would end the program
     if not may_mount():
         pytest.skip("no file system may be mounted here")
@@ -277,7 +277,7 @@ say(results == [x + (1 << 20) for x in range(4)])
 """
 
 
-@pytest.mark.parametrize("executor", LANES)
+@pytest.mark.parametrize("executor", OWN_WORKERS)
 def test_a_large_function_without_shared_memory(tmp_path, executor):
     """A function with a buffer that is usually shared is sent, however small /dev/shm is."""
     if not may_mount():

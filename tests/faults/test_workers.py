@@ -4,7 +4,7 @@ import alone
 import pytest
 from alone import POOLS, in_new_workers, options_of, script
 from conftest import needs_proc
-from table import LANES
+from table import OWN_WORKERS
 
 pytestmark = needs_proc
 
@@ -66,7 +66,7 @@ def test_all_workers_may_die_at_their_start(tmp_path, executor):
 
     end = alone.run(tmp_path, source).check()
 
-    assert end.stdout == ("ExecutorUnavailable\n" if executor in LANES else "WorkerCrashed\n")
+    assert end.stdout == ("ExecutorUnavailable\n" if executor in OWN_WORKERS else "WorkerCrashed\n")
     assert len((tmp_path / "starts").read_text()) < 50
 
 
@@ -187,7 +187,7 @@ print([result.kind if isinstance(result, Failure) else result for result in resu
 """
 
 
-@pytest.mark.parametrize("executor", [name for name in POOLS if name not in LANES])
+@pytest.mark.parametrize("executor", [name for name in POOLS if name not in OWN_WORKERS])
 def test_a_worker_may_die_in_the_middle_of_a_result(tmp_path, executor):
     """Nobody waits for the rest of a result that a worker was sending when it died."""
     end = alone.run(tmp_path, script(tmp_path, SENDING, OPTIONS=options_of(executor)))

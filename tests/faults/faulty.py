@@ -1,7 +1,7 @@
 """What tasks do that they should not; each function is the task of one fault.
 
-Standard library only, for every worker of every case imports this module.  Whoever survives his
-deed returns `2 * x`, as an ordinary task does.
+Standard library only, for every worker of every case imports this module.  What survives its
+fault returns `2 * x`, as an ordinary task does.
 """
 
 import contextlib
