@@ -64,7 +64,7 @@ class Message:
         self.buffers = buffers or []
         self.fds = fds
 
-    def __reduce__(self) -> tuple[Any, ...]:  # for a border that is not ours; without descriptors
+    def __reduce__(self) -> tuple[Any, ...]:  # through another's pool; without descriptors
         return Message, (self.kind, self.header, self.body, self.buffers)
 
     def __len__(self) -> int:

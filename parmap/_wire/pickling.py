@@ -1,7 +1,6 @@
 """How objects become bytes and come back.
 
-Responsible for choosing the pickler, and for naming the part that refuses.  Refuses to know what
-the bytes are for, and how they travel.
+Chooses the pickler.  Does not depend on what the bytes are for, and how they travel.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The page of memory that a worker shares with its parent: what it is doing, and its last words.
+"""A worker's status block: memory that its parent shares, with what it does and a stack dump.
 
 It survives the worker.  So the parent knows, whatever became of the worker, which task it was at
 and since when; and where in it, if the worker had the time to say so: faulthandler writes the
@@ -23,28 +23,30 @@ if TYPE_CHECKING:
         def __setitem__(self, field: int, value: float, /) -> None: ...
 
 
-# The fields of a note. SINCE is written before RUNNING: who reads them the other way round never
+# The fields of a status. SINCE is written before RUNNING: who reads them the other way round never
 # takes a task for older than it is.
 RUNNING = 0  # index of the task that runs, or IDLE, LOADING, MOVING, LEAVING
 STOP = 1  # set to 1 by the watcher: end after the task that runs
 SINCE = 2  # when that began, in seconds of `perf_counter`, which all processes share
+
 IDLE = -1.0  # written by the parent: it has not begun with what is sent to it
 LOADING = -2.0  # it loads the function, or runs the initializer
 MOVING = -3.0  # it unpickles items, or pickles and sends results
 LEAVING = -4.0  # it sends its last answer
+
 STATUS_BYTES = 24
 BLOCK_BYTES = 16384
 
 
 def new_status() -> Status:
-    """Return a note for a loop that runs in the same process as its watcher."""
+    """Return a status for a loop that runs in the same process as its watcher."""
     return [IDLE, 0.0, 0.0]
 
 
 def status_file() -> IO[bytes]:
     """Return a file without a name, for a `StatusBlock`."""
     if hasattr(os, "memfd_create"):
-        fd = above_streams(os.memfd_create("parmap-page"))
+        fd = above_streams(os.memfd_create("parmap-status"))
         file: IO[bytes] = os.fdopen(fd, "w+b", buffering=0)
     else:
         from tempfile import TemporaryFile
@@ -55,7 +57,7 @@ def status_file() -> IO[bytes]:
 
 
 class StatusBlock:
-    """The page in the file *fd*: a *note*, and room for last words."""
+    """The block in the file *fd*: a *status*, and room for a stack dump."""
 
     def __init__(self, fd: int) -> None:
         from mmap import mmap
@@ -73,7 +75,7 @@ class StatusBlock:
         return "\n".join(lines[:end])
 
     def clear(self) -> None:
-        """Forget the last words: they were not the last."""
+        """Forget the stack dump: the task has gone on."""
         self._memory[STATUS_BYTES:] = bytes(BLOCK_BYTES - STATUS_BYTES)
 
 
@@ -85,7 +87,7 @@ def dump_signal() -> int:
 
 
 def dump_stack_when_killed(fd: int) -> None:
-    """In the worker: have the stack written to the page in *fd* when it is killed, or asked."""
+    """In the worker: have the stack written to the block in *fd* when a signal kills it, or asks."""
     import faulthandler
 
     os.lseek(fd, STATUS_BYTES, os.SEEK_SET)
@@ -94,7 +96,7 @@ def dump_stack_when_killed(fd: int) -> None:
 
 
 def stop_dumping() -> None:
-    """In a child of the worker: these are not the worker's last words."""
+    """In a child of the worker: it is not the worker's stack."""
     import faulthandler
 
     faulthandler.disable()
