@@ -479,16 +479,17 @@ def test_a_call_may_be_closed_by_its_executors_own_thread():
     """The collector closes a lost call in any thread, that of its executor included."""
     from parmap._executors import futures
 
-    executor = futures.Futures(Call(int, "item"), 0.1, workers=1)
+    executor = futures.Futures(Call(int, "item"), workers=1)
     executor.submit(Chunk(0, [1]))
-    thread, steps = executor._owned._executor_manager_thread, []
+    thread, steps = executor._pool._executor_manager_thread, []
 
     def close(_):
         steps.append(threading.current_thread())
         executor.close()
         steps.append("closed")
 
-    next(iter(executor._chunks)).add_done_callback(close)
+    ((_, future),) = executor._pending.values()
+    future.add_done_callback(close)
     thread.join(30)
 
     assert steps == [thread, "closed"]
@@ -500,10 +501,10 @@ def test_workers_of_futures_start_together():
     from parmap._executors import futures
     from parmap._executors.pool_workers import workers_of
 
-    with closing(futures.Futures(Call(int, "item"), 0.1, workers=3)) as executor:
+    with closing(futures.Futures(Call(int, "item"), workers=3)) as executor:
         executor.submit(Chunk(0, [1]))
 
-        assert len(workers_of(executor._owned)) == 3
+        assert len(workers_of(executor._pool)) == 3
 
 
 # Errors

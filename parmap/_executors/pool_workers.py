@@ -9,15 +9,27 @@ from math import inf
 from queue import Empty
 from time import monotonic
 
+from .._records.machine import usable_cpus
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from queue import SimpleQueue
     from typing import Any, TypeVar
 
-    Done = TypeVar("Done")
+    Item = TypeVar("Item")
 
 
 ROUND = 0.5  # seconds an executor has to notice that a worker died
+
+
+def max_workers(pool: Any) -> int:
+    """Return how many workers a pool of any library has; there is no public way to ask."""
+    for name in ("_max_workers", "_processes", "num_workers"):
+        with suppress(Exception):  # of an attribute that it may make up
+            workers = getattr(pool, name)
+            if isinstance(workers, int) and workers > 0:
+                return workers
+    return usable_cpus()
 
 
 def workers_of(executor: Any) -> list[Any]:
@@ -48,8 +60,10 @@ def kill_workers(executor: Any) -> None:
             type(end)(handle, readable=False).close()
 
 
-def take(done: SimpleQueue[Done], executor: Any, seconds: float | None, *, ours: bool) -> Done:
-    """Return the next of *done*, which *executor* fills; raise Empty if it takes too long.
+def next_completed(
+    completed: SimpleQueue[Item], executor: Any, seconds: float | None, *, ours: bool
+) -> Item:
+    """Return the next of *completed*, which *executor* fills; raise Empty if it takes too long.
 
     One whose worker died in the middle of a result does not notice: it waits for the rest.  If it
     is *ours*, its workers are killed; another's is not touched: raise BrokenExecutor.
@@ -60,7 +74,7 @@ def take(done: SimpleQueue[Done], executor: Any, seconds: float | None, *, ours:
         while True:
             left = end - monotonic()
             try:
-                return done.get(timeout=min(ROUND, max(0.0, left)))
+                return completed.get(timeout=min(ROUND, max(0.0, left)))
             except Empty:
                 if left <= 0:
                     raise
