@@ -549,7 +549,7 @@ def test_the_process_objects_of_pools_know_their_parent():
 @pytest.mark.parametrize("name", ["futures", "a ProcessPoolExecutor", "a loky executor"])
 def test_futures_do_without_private_names(places, monkeypatch, name):
     """Where workers and the thread of an executor cannot be found, calls still are the loop."""
-    monkeypatch.setattr("parmap._executors.pool_workers.workers_of", lambda executor: [])
+    monkeypatch.setattr("parmap._executors.queued.workers_of", lambda executor: [])
     monkeypatch.setattr("parmap._executors.futures.workers_of", lambda executor: [])
     monkeypatch.setattr("parmap._executors.futures._thread_of", lambda executor: None)
 

@@ -15,7 +15,7 @@ from weakref import WeakSet
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported
 from .._workers.exit import finish_threads, first_at_exit, halt_daemon
-from .marshalling import InProcess, Pickled
+from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill, kill_workers, workers_of
 from .queued import Queued
 from .start_method import fresh_interpreters, initialization, starting
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._records.work import Call
-    from .marshalling import Marshaller
 
 
 PATIENCE = 1.0  # seconds the workers have to end by themselves
@@ -66,11 +65,12 @@ class Futures(Queued):
         return Pickled(call, seconds, path=sys.path if self._apart else None)
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> Future[Any]:
+        if self._pool is None:
+            with starting("futures"):
+                self._pool = _process_pool(self.workers)
         try:
             # Workers start at the first submit.
             with starting("futures") if self._ours else nullcontext():
-                if self._pool is None:
-                    self._pool = _process_pool(self.workers)
                 future: Future[Any] = self._pool.submit(*task)
         except RuntimeError as error:
             if isinstance(error, (BrokenExecutor, ExecutorUnavailable)):

@@ -18,7 +18,7 @@ from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported, interpreter
 from .._workers.exit import at_the_end, finish_threads, first_at_exit
 from .._workers.parent_death import parent_pipe
-from .marshalling import InProcess, Pickled
+from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill_workers
 from .queued import Queued
 from .start_method import start_trackers, starting
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._records.work import Call
-    from .marshalling import Marshaller
 
 
 # Seconds a task may go on after its call was given up; then the backend is aborted, if that harms
@@ -167,7 +166,7 @@ class Joblib(Queued):
     def _marshal(self, call: Call, seconds: float) -> Marshaller:
         if getattr(self._backend, "uses_threads", False):
             return InProcess(call, seconds)
-        return Pickled(call, seconds, parent_pipe() if self._loky else None)
+        return Pickled(call, seconds, line=parent_pipe() if self._loky else None)
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         from joblib.parallel import BatchedCalls
@@ -206,15 +205,10 @@ class Joblib(Queued):
             while self._ours and self._pending:
                 number, _ = self._completed.get(timeout=max(0.0, end - monotonic()))
                 self._pending.pop(number, None)  # type: ignore[arg-type]
-        if self._ours and self._pending and self._may_abort():
+        # joblib has one pool of loky workers for the whole process: other calls would suffer.  And
+        # the collector may close a lost call in any thread, the pool's own included.
+        alone = not _live and get_ident() == self._thread and not _leaves_itself(self._parallel)
+        if self._ours and self._pending and alone:
             self._backend.abort_everything(ensure_ready=False)
         self._pending.clear()
         _leave(self._parallel, id(self))
-
-    def _may_abort(self) -> bool:
-        """Tell whether nobody but this call would suffer.
-
-        joblib has one pool of loky workers for the whole process, and the collector may close a
-        lost call in any thread, the pool's own included.
-        """
-        return not _live and get_ident() == self._thread and not _leaves_itself(self._parallel)

@@ -66,23 +66,18 @@ class Pickled:
     """For other processes: everything is pickled by us, here, and by name nothing of `__main__`."""
 
     def __init__(
-        self,
-        call: Call,
-        budget: float,
-        line: tuple[int, int] | None = None,
-        path: list[str] | None = None,
-        put: Callable[[bytes], Any] | None = None,
+        self, call: Call, budget: float, put: Callable[[bytes], Any] | None = None, **options: Any
     ) -> None:
         """Raise PicklingError if the function cannot be sent.
 
-        With *line*, what `parent_pipe` gives, the workers end with this process; with *path* they
-        look for modules there.  With *put*, the function's bytes go once to what returns a
-        reference to them, an argument that the pool replaces by the bytes; else with each chunk.
+        With *put*, the function's bytes go once to what returns a reference to them, an argument
+        that the pool replaces by the bytes; else they go with each chunk.  The *options* are those
+        of `handle_in_pool`.
         """
         self._serialized = SerializedCall(call)
         self._budget = budget
         level = nested.get() + 1
-        self._perform = partial(handle_in_pool, line=line, path=path, level=level)
+        self._perform = partial(handle_in_pool, level=level, **options)
         self._put = put
         self._reference: tuple[bytes, Any] = b"", None
 

@@ -18,7 +18,7 @@ from time import monotonic, sleep
 
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
 from .._workers.exit import finish_threads, first_at_exit, halt_daemon
-from .marshalling import InProcess, Pickled
+from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill
 from .queued import Queued
 from .start_method import fresh_interpreters, initialization, starting
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._records.work import Call
-    from .marshalling import Marshaller
 
 
 LONG = 0.1  # seconds from one look at the workers of a pool to the next
@@ -69,14 +68,13 @@ class Pool(Queued):
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         if self._pool is None:
-            self._pool = _process_pool(self.workers)
+            context = fresh_interpreters("multiprocessing")
+            with starting("multiprocessing"):
+                self._pool = context.Pool(self.workers, **initialization(self.workers))
+            first_at_exit(finish_threads)
         end = monotonic() + PATIENCE
         # No worker may take the chunk and die before it is watched.
-        while (
-            not self._watch()
-            and getattr(self._pool, "_state", "RUN") == "RUN"
-            and monotonic() < end
-        ):
+        while not self._watch() and _state(self._pool) == "RUN" and monotonic() < end:
             sleep(SHORT)
         function, *arguments = task
         try:
@@ -96,7 +94,8 @@ class Pool(Queued):
                 self._look(max(0.0, end - monotonic()))
             if not self._completed.empty():  # before the deaths: these chunks are not lost
                 return self._completed.get_nowait()
-            self._handle_deaths()
+            if self._dead:
+                self._handle_deaths()
             if self._reports or monotonic() >= end:
                 raise Empty
 
@@ -137,7 +136,7 @@ class Pool(Queued):
 
         A worker that is killed while it waits for a task, or sends a result, dies with a lock.
         """
-        if getattr(self._pool, "_state", "RUN") == "TERMINATE":
+        if _state(self._pool) == "TERMINATE":
             raise ExecutorUnavailable("the pool was terminated before its tasks had finished")
         now = monotonic()
         self._deaf_since = min(self._deaf_since, now) if _is_deaf(self._pool) else inf
@@ -148,10 +147,8 @@ class Pool(Queued):
             )
 
     def _handle_deaths(self) -> None:
-        """If workers have died, what was pending is lost."""
+        """Report that what was pending is lost: nobody knows what the dead workers had."""
         dead, self._dead = self._dead, []
-        if not dead:
-            return
         end = monotonic() + PATIENCE
         for process in dead:
             while process.exitcode is None and monotonic() < end:  # a thread of the pool asks, too
@@ -185,16 +182,16 @@ class Pool(Queued):
             _terminate(pool)
 
 
-def _process_pool(workers: int) -> Any:
-    context = fresh_interpreters("multiprocessing")
-    with starting("multiprocessing"):
-        pool = context.Pool(workers, **initialization(workers))
-    first_at_exit(finish_threads)
-    return pool
+def _state(pool: Any) -> str:
+    """Return "RUN", "CLOSE" or "TERMINATE"; there is no public way to ask."""
+    return str(getattr(pool, "_state", "RUN"))
 
 
 def _is_deaf(pool: Any) -> bool:
-    """Tell whether tasks wait though a worker is reading, or one is writing and nothing comes."""
+    """Tell whether *pool* is stuck, at least at this moment.
+
+    Then tasks wait though a worker is reading, or one is writing and nothing comes.
+    """
     try:
         tasks, results = pool._inqueue, pool._outqueue
         return bool(

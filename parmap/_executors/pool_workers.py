@@ -1,25 +1,15 @@
-"""The worker processes of executors like ProcessPoolExecutor: found, watched, killed."""
+"""The worker processes of executors like ProcessPoolExecutor: counted, found, killed."""
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import BrokenExecutor
 from contextlib import suppress
-from math import inf
-from queue import Empty
-from time import monotonic
 
 from .._records.machine import usable_cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from queue import SimpleQueue
-    from typing import Any, TypeVar
-
-    Item = TypeVar("Item")
-
-
-ROUND = 0.5  # seconds an executor has to notice that a worker died
+    from typing import Any
 
 
 def max_workers(pool: Any) -> int:
@@ -58,35 +48,6 @@ def kill_workers(executor: Any) -> None:
     if end is not None and handle is not None:
         with suppress(OSError):  # it was in the middle of closing it
             type(end)(handle, readable=False).close()
-
-
-def next_completed(
-    completed: SimpleQueue[Item], executor: Any, seconds: float | None, *, ours: bool
-) -> Item:
-    """Return the next of *completed*, which *executor* fills; raise Empty if it takes too long.
-
-    One whose worker died in the middle of a result does not notice: it waits for the rest.  If it
-    is *ours*, its workers are killed; another's is not touched: raise BrokenExecutor.
-    """
-    dead: set[Any] = set()
-    end = inf if seconds is None else monotonic() + seconds
-    try:
-        while True:
-            left = end - monotonic()
-            try:
-                return completed.get(timeout=min(ROUND, max(0.0, left)))
-            except Empty:
-                if left <= 0:
-                    raise
-            before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
-            if before & dead and not ours:
-                raise BrokenExecutor(
-                    "it died in the middle of a result, and the executor waits for the rest of it"
-                )
-            if before & dead:
-                kill_workers(executor)
-    except KeyboardInterrupt as interrupt:
-        raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
 
 
 def kill(process: Any) -> None:

@@ -10,14 +10,16 @@ from __future__ import annotations
 from concurrent.futures import BrokenExecutor, CancelledError
 from functools import partial
 from itertools import count
+from math import inf
 from queue import Empty, SimpleQueue
+from time import monotonic
 
 from .._engine.chunking import budget
 from .._engine.executor import Executor
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
 from .._records.work import Loss, Report
-from .marshalling import Pickled
-from .pool_workers import max_workers, next_completed
+from .marshalling import Marshaller, Pickled
+from .pool_workers import kill_workers, max_workers, workers_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 
     from .._records.failure import Kind
     from .._records.work import Call, Chunk, Fate
-    from .marshalling import Marshaller
+
+
+ROUND = 0.5  # seconds an executor has to notice that a worker died
 
 
 class Queued(Executor):
@@ -128,9 +132,30 @@ class Queued(Executor):
     def _next_completed(self, seconds: float | None) -> tuple[int | None, Any]:
         """Return what has completed next; raise Empty if nothing has after *seconds*.
 
-        Raises BrokenExecutor if a pool that is lent will never complete anything.
+        An executor whose worker died in the middle of a result does not notice: it waits for the
+        rest.  If it is ours, its workers are killed; another's is not touched: raise
+        BrokenExecutor.
         """
-        return next_completed(self._completed, self._executor(), seconds, ours=self._ours)
+        dead: set[Any] = set()
+        end = inf if seconds is None else monotonic() + seconds
+        try:
+            while True:
+                left = end - monotonic()
+                try:
+                    return self._completed.get(timeout=min(ROUND, max(0.0, left)))
+                except Empty:
+                    if left <= 0:
+                        raise
+                executor, before = self._executor(), dead
+                dead = {process for process in workers_of(executor) if process.exitcode}
+                if before & dead and self._ours:
+                    kill_workers(executor)
+                elif before & dead:
+                    raise BrokenExecutor(
+                        "it died in the middle of a result, and the executor waits for the rest"
+                    )
+        except KeyboardInterrupt as interrupt:
+            raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
 
     def _receive(self, chunk: Chunk, out: Any) -> None:
         try:
