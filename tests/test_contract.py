@@ -15,6 +15,7 @@ import operator
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 import types
@@ -31,6 +32,7 @@ import zoo
 from conftest import ABROAD, COSTLY, EVERYWHERE, SIDE_BY_SIDE
 
 from parmap import ExecutorUnavailable, Failure, partition, pcall, pimap, pmap, pstarmap, shutdown
+from parmap._executors.serial import Serial
 from parmap._executors.threads import Threads
 from parmap._records.work import Call, Chunk
 
@@ -434,6 +436,116 @@ def test_what_waits_for_a_thread_is_given_up():
     assert begun == [0]
 
 
+def futures(call, lent=None):
+    from parmap._executors.futures import Futures
+
+    return Futures(call, None if lent else 1, lent)
+
+
+def pool(call, lent=None):
+    from parmap._executors.multiprocessing import Pool
+
+    return Pool(call, None if lent else 1, lent)
+
+
+def joblibs(call, lent=None):
+    from parmap._executors.joblib import Joblib
+
+    return Joblib(call, 2, lent)
+
+
+WAKEABLE = {
+    "threads": lambda call: Threads(call, 1, 0.1),
+    "futures": futures,
+    "multiprocessing": pool,
+    "joblib": joblibs,
+    "a ThreadPoolExecutor": futures,
+    "a ProcessPoolExecutor": futures,
+    "a ThreadPool": pool,
+    "a Pool": pool,
+    "a joblib.Parallel": joblibs,
+}
+
+
+@pytest.fixture(params=WAKEABLE)
+def executor_for(request, places):
+    """Return a function from a call to its executor: for each that can be woken while it waits."""
+    where, make = places(request.param), WAKEABLE[request.param]
+    return partial(make, lent=where.options["executor"]) if where.borrowed else make
+
+
+def is_waiting(thread):
+    """Tell whether *thread* is in the `wait` of an executor."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame and not (
+        frame.f_code.co_name == "wait" and "_executors" in frame.f_code.co_filename
+    ):
+        frame = frame.f_back
+    return frame is not None
+
+
+def values_in(executor):
+    """Wait for the report of *executor*; return its values."""
+    while not (reports := executor.wait(None)):
+        pass
+    return reports[0].values
+
+
+def test_a_wait_is_woken(executor_for, tmp_path):
+    """A wait returns when another thread wakes it, and the result comes by a later one."""
+    gate, woken = tmp_path / "gate", []
+    with closing(executor_for(Call(partial(work.wait_for, gate), "item"))) as executor:
+        executor.submit(Chunk(0, ["a result"]))
+        thread = threading.Thread(target=lambda: woken.append(executor.wait(None)))
+        thread.start()
+        work.wait_until(lambda: is_waiting(thread), "the thread to wait")
+        executor.wake()
+        thread.join(30)
+        gate.touch()
+
+        assert woken == [[]]
+        assert values_in(executor) == ["a result"]
+
+
+def test_a_wake_before_the_wait_is_not_lost(executor_for, tmp_path):
+    """The wait after a wake returns at once, and the next waits for the result."""
+    gate = tmp_path / "gate"
+    with closing(executor_for(Call(partial(work.wait_for, gate), "item"))) as executor:
+        executor.submit(Chunk(0, ["a result"]))
+        executor.wake()
+
+        assert executor.wait(None) == []
+        gate.touch()
+        assert values_in(executor) == ["a result"]
+
+
+def test_a_thousand_wakes_block_nobody(executor_for):
+    """Whoever wakes an executor does not wait for it, however often."""
+    with closing(executor_for(Call(abs, "item"))) as executor:
+        for _ in range(1000):
+            executor.wake()
+        executor.submit(Chunk(0, [-1]))
+
+        assert values_in(executor) == [1]
+
+
+def test_a_wake_after_the_end_is_harmless(executor_for):
+    """An executor that was closed can be woken."""
+    executor = executor_for(Call(abs, "item"))
+    executor.close()
+
+    executor.wake()
+
+
+def test_serial_needs_no_wake():
+    """The wait that runs the task itself returns with its result, woken or not."""
+    executor = Serial(Call(abs, "item"), 0.1)
+    executor.submit(Chunk(0, [-1]))
+    executor.wake()
+
+    assert values_in(executor) == [1]
+
+
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_fewer_threads_than_wanted_may_start(monkeypatch, allowed):
     """Where no more threads can be started, those there are do the work; without any it is said."""
@@ -477,18 +589,19 @@ def test_a_lent_executor_may_cancel_what_it_has():
 
 def test_a_call_may_be_closed_by_its_executors_own_thread():
     """The collector closes a lost call in any thread, that of its executor included."""
-    from parmap._executors import futures
+    from parmap._executors.futures import Futures
 
-    executor = futures.Futures(Call(int, "item"), 0.1, workers=1)
+    executor = Futures(Call(int, "item"), workers=1)
     executor.submit(Chunk(0, [1]))
-    thread, steps = executor._owned._executor_manager_thread, []
+    thread, steps = executor._pool._executor_manager_thread, []
 
     def close(_):
         steps.append(threading.current_thread())
         executor.close()
         steps.append("closed")
 
-    next(iter(executor._chunks)).add_done_callback(close)
+    ((_, future),) = executor._pending.values()
+    future.add_done_callback(close)
     thread.join(30)
 
     assert steps == [thread, "closed"]
@@ -497,13 +610,13 @@ def test_a_call_may_be_closed_by_its_executors_own_thread():
 
 def test_workers_of_futures_start_together():
     """None starts later, while another may die: Python 3.11's executor cannot bear that."""
-    from parmap._executors import futures
+    from parmap._executors.futures import Futures
     from parmap._executors.pool_workers import workers_of
 
-    with closing(futures.Futures(Call(int, "item"), 0.1, workers=3)) as executor:
+    with closing(Futures(Call(int, "item"), workers=3)) as executor:
         executor.submit(Chunk(0, [1]))
 
-        assert len(workers_of(executor._owned)) == 3
+        assert len(workers_of(executor._pool)) == 3
 
 
 # Errors

@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import pickle
+import queue
 import signal
 import socket
 import sys
@@ -23,7 +24,10 @@ from conftest import needs_proc
 import parmap
 from parmap._executors import multiprocessing as parmap_pool
 from parmap._executors import pool_workers
+from parmap._executors.marshalling import Pickled
+from parmap._executors.queued import Queued
 from parmap._records.machine import imported
+from parmap._records.work import Call, Chunk
 from parmap._wire.channel import Watched
 
 # Modules in the middle of their import
@@ -414,6 +418,135 @@ def test_the_initializer_runs_in_every_interpreter(interpreter_pool, tmp_path):
     assert str(path) not in work.MARKS  # this interpreter has modules of its own
 
 
+# Clusters: the base of the adapters is enough for them
+
+
+class Reference:
+    def __init__(self, key):
+        self.key = key
+
+
+class Client:
+    """A made-up cluster: what it is given goes as bytes to workers, which are threads here."""
+
+    def __init__(self, workers):
+        self.num_workers = 0
+        self.stored, self.sent = [], []
+        self.on_scale = lambda workers: None
+        self._jobs = queue.SimpleQueue()
+        self.scale(workers)
+
+    def put(self, data):
+        self.stored.append(data)
+        return Reference(len(self.stored) - 1)
+
+    def submit(self, function, *arguments):
+        future = concurrent.futures.Future()
+        self.sent.append(pickle.dumps((function, arguments)))
+        self._jobs.put((future, self.sent[-1]))
+        return future
+
+    def scale(self, workers):
+        for _ in range(self.num_workers, workers):
+            threading.Thread(target=self._work, daemon=True).start()
+        self.num_workers = workers
+        self.on_scale(workers)
+
+    def close(self):
+        for _ in range(self.num_workers):
+            self._jobs.put((None, None))
+
+    def _work(self):
+        while True:
+            future, data = self._jobs.get()
+            if future is None:
+                return
+            function, arguments = pickle.loads(data)
+            found = [self.stored[a.key] if isinstance(a, Reference) else a for a in arguments]
+            future.set_result(pickle.loads(pickle.dumps(function(*found))))
+
+
+class Cluster(Queued):
+    """The adapter of `Client`, such as one of a real cluster would be."""
+
+    def __init__(self, call, workers=None, lent=None):
+        super().__init__(call, workers, lent)
+        lent.on_scale = self._scaled
+
+    @staticmethod
+    def accepts(instance):
+        return isinstance(instance, Client)
+
+    def _marshal(self, call, seconds):
+        return Pickled(call, seconds, put=self._pool.put)
+
+    def _send(self, task, done):
+        future = self._pool.submit(*task)
+        future.add_done_callback(done)
+        return future
+
+    def _scaled(self, workers):
+        self.workers = workers
+        self.wake()
+
+
+@pytest.fixture
+def client(monkeypatch):
+    """Return the client of a cluster with one worker, whose adapter parmap knows."""
+    monkeypatch.setattr("parmap._choice.plan.LENDERS", {__name__: "cluster"})
+    monkeypatch.setattr("parmap._choice.plan._adapter", {"cluster": Cluster}.__getitem__)
+    with closing(Client(1)) as client:
+        yield client
+
+
+def test_a_function_is_put_once_into_a_cluster(client):
+    """Many chunks refer to the function that was put where the workers find it."""
+    task = partial(max, 2**800_000)
+
+    assert parmap.pmap(task, range(40), executor=client, chunksize=2) == [2**800_000] * 40
+    assert len(client.stored) == 1
+    assert len(client.sent) == 20
+    assert max(map(len, client.sent)) < 10_000 < len(client.stored[0])
+
+
+def test_a_function_that_is_packed_anew_is_put_again(client):
+    """Chunks refer to the function as it is now: its module may have to travel with it."""
+    marshaller = Pickled(Call(abs, "item"), 0.1, put=client.put)
+    _, _, first = marshaller.outgoing(Chunk(0, [1]))
+    _, _, second = marshaller.outgoing(Chunk(1, [1]))
+    marshaller._serialized._pack()
+    _, _, third = marshaller.outgoing(Chunk(2, [1]))
+
+    assert first is second
+    assert third is not first
+
+
+def test_workers_that_a_cluster_gains_get_tasks_at_once(client, tmp_path):
+    """Tasks that wait for each other end when workers are added while the call waits."""
+
+    def grow():
+        work.wait_until(lambda: os.listdir(tmp_path), "the first task")
+        client.scale(3)
+
+    thread = threading.Thread(target=grow)
+    thread.start()
+    found = parmap.pmap(partial(work.meet, tmp_path, 3), range(3), executor=client, chunksize=1)
+    thread.join()
+
+    assert found == [os.getpid()] * 3
+
+
+def test_failures_in_a_cluster(client):
+    """A task that fails there is raised here as itself, and the others have their results."""
+    task = partial(work.refuse, 3)
+
+    with pytest.raises(ValueError, match="no 3"):
+        parmap.pmap(task, range(6), executor=client)
+    results = parmap.pmap(task, range(6), executor=client, on_error="return")
+
+    assert [x for n, x in enumerate(results) if n != 3] == [0, 1, 2, 4, 5]
+
+
 # The private names that the adapters know
 
 
@@ -549,7 +682,7 @@ def test_the_process_objects_of_pools_know_their_parent():
 @pytest.mark.parametrize("name", ["futures", "a ProcessPoolExecutor", "a loky executor"])
 def test_futures_do_without_private_names(places, monkeypatch, name):
     """Where workers and the thread of an executor cannot be found, calls still are the loop."""
-    monkeypatch.setattr("parmap._executors.pool_workers.workers_of", lambda executor: [])
+    monkeypatch.setattr("parmap._executors.queued.workers_of", lambda executor: [])
     monkeypatch.setattr("parmap._executors.futures.workers_of", lambda executor: [])
     monkeypatch.setattr("parmap._executors.futures._thread_of", lambda executor: None)
 

@@ -6,7 +6,6 @@ The only room that knows all executors.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from .._engine.chunking import SOLO, budget
 from .._executors.serial import Serial
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from .._engine.executor import Executor
     from .._engine.source import Source
+    from .._executors.queued import Queued
     from .._records.work import Call
     from .policy import Where
 
@@ -78,19 +78,10 @@ def _threads(call: Call, workers: int | None) -> Executor:
 
 def _pool(call: Call, name: str, workers: int | None) -> Executor:
     """Return a pool of another library's, for one call."""
-    if name == "joblib":
-        from .._executors.joblib import Joblib, parallel
-
-        return Joblib(call, budget, parallel(workers), borrowed=False)
-    interpreter()
-    workers = count(workers, usable_cpus())
-    if name == "multiprocessing":
-        from .._executors.multiprocessing import Pool
-
-        return Pool(call, budget(workers), workers)
-    from .._executors.futures import Futures
-
-    return Futures(call, budget(workers), workers)
+    if name != "joblib":  # which counts as it is configured
+        interpreter()
+        workers = count(workers, usable_cpus())
+    return _adapter(name)(call, workers)
 
 
 def prestart(workers: int | None) -> None:
@@ -181,38 +172,39 @@ def _processes_or_threads(
         return _threads(call, workers)
 
 
+LENDERS = {
+    "concurrent.futures": "futures",
+    "multiprocessing.pool": "multiprocessing",
+    "joblib": "joblib",
+}
+"""By the module that an executor of the caller's comes from, its adapter."""
+
+
 def _borrowed(call: Call, instance: Any) -> Executor:
     """Return the adapter for an executor of the caller's, looked up only where it can come from."""
-    if _is_a(instance, "concurrent.futures", "Executor"):
-        from .._executors.futures import Futures
-
-        workers = _its_workers(instance)
-        return Futures(call, budget(workers), workers, instance)
-    if _is_a(instance, "multiprocessing.pool", "Pool"):
-        from .._executors.multiprocessing import Pool
-
-        workers = _its_workers(instance)
-        return Pool(call, budget(workers), workers, instance)
-    if _is_a(instance, "joblib", "Parallel"):
-        from .._executors.joblib import Joblib
-
-        return Joblib(call, budget, instance, borrowed=True)
+    for library, name in LENDERS.items():
+        if imported(library) is not None:
+            try:
+                adapter = _adapter(name)
+            except ImportError:  # this thread is in the middle of importing the library
+                continue
+            if adapter.accepts(instance):
+                return adapter(call, lent=instance)
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
         f"multiprocessing.pool.Pool or joblib.Parallel, got {short_repr(instance)}"
     )
 
 
-def _is_a(instance: Any, module: str, name: str) -> bool:
-    """Tell whether *instance* is one of the class *name* of *module*, which is then imported."""
-    return isinstance(instance, getattr(imported(module), name, ()))
+def _adapter(name: str) -> type[Queued]:
+    if name == "futures":
+        from .._executors.futures import Futures
 
+        return Futures
+    if name == "multiprocessing":
+        from .._executors.multiprocessing import Pool
 
-def _its_workers(instance: Any) -> int:
-    """Return how many workers an executor has; there is no public way to ask."""
-    for name in ("_max_workers", "_processes", "num_workers"):
-        with suppress(Exception):  # of an attribute that it may make up
-            workers = getattr(instance, name)
-            if isinstance(workers, int) and workers > 0:
-                return workers
-    return usable_cpus()
+        return Pool
+    from .._executors.joblib import Joblib
+
+    return Joblib

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from concurrent.futures import BrokenExecutor
 from contextlib import nullcontext, suppress
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import RLock, get_ident
 from time import monotonic
 from weakref import WeakKeyDictionary
 
-from .._engine.executor import Executor
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported, interpreter
 from .._workers.exit import at_the_end, finish_threads, first_at_exit
 from .._workers.parent_death import parent_pipe
-from .marshalling import InProcess, Pickled, lost
-from .pool_workers import kill_workers, take
+from .marshalling import InProcess, Marshaller, Pickled
+from .pool_workers import kill_workers
+from .queued import Queued
 from .start_method import start_trackers, starting
 
 TYPE_CHECKING = False
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .._records.work import Call, Chunk, Report
-    from .marshalling import Marshaller
+    from .._records.work import Call
 
 
 # Seconds a task may go on after its call was given up; then the backend is aborted, if that harms
@@ -133,143 +131,84 @@ def _kill_loky() -> None:
     kill_workers(getattr(imported("joblib.externals.loky.reusable_executor"), "_executor", None))
 
 
-class Joblib(Executor):
-    """Submits chunks to the backend of *parallel*, entered for the call if it is not yet."""
+class Joblib(Queued):
+    """Submits chunks to the backend of a Parallel, entered for the call if it is not yet."""
 
-    def __init__(
-        self, call: Call, budget: Callable[[int], float], parallel: Any, *, borrowed: bool
-    ) -> None:
-        missing = [name for name in PRIVATE if not hasattr(parallel, name)]
+    def __init__(self, call: Call, workers: int | None = None, lent: Any = None) -> None:
+        self._parallel = parallel(workers) if lent is None else lent
+        missing = [name for name in PRIVATE if not hasattr(self._parallel, name)]
         if missing:
             raise ExecutorUnavailable(
                 f"this release of joblib is not known to parmap: its Parallel has no {missing[0]}"
             )
-        self._parallel = parallel
-        self._borrowed = borrowed
-        _enter(parallel, id(self), lent=borrowed)
+        _enter(self._parallel, id(self), lent=lent is not None)
         try:
-            self._begin(call, budget)
+            self._backend = self._parallel._backend
+            # Other backends' workers may not even be on this machine.
+            self._loky = lent is None and type(self._backend).__name__ == "LokyBackend"
+            super().__init__(call, self._parallel._effective_n_jobs(), lent)
+            if self._loky:
+                from joblib.externals.loky.backend import resource_tracker
+
+                start_trackers(resource_tracker)
         except BaseException:
-            _leave(parallel, id(self))
+            _leave(self._parallel, id(self))
             raise
-
-    def _begin(self, call: Call, budget: Callable[[int], float]) -> None:
-        parallel, borrowed = self._parallel, self._borrowed
-        self._backend = parallel._backend
-        self.workers = parallel._effective_n_jobs()
-        self.window = 2 * self.workers
-        self._marshaller: Marshaller
-        # Other backends' workers may not even be on this machine.
-        self._loky = not borrowed and type(self._backend).__name__ == "LokyBackend"
-        if getattr(self._backend, "uses_threads", False):
-            self._marshaller = InProcess(call, budget(self.workers))
-        else:
-            self._marshaller = Pickled(
-                call, budget(self.workers), parent_pipe() if self._loky else None
-            )
-        if self._loky:
-            from joblib.externals.loky.backend import resource_tracker
-
-            start_trackers(resource_tracker)
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
         self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
-        self._chunks: dict[int, Chunk] = {}
         self._thread = get_ident()
-        self._count = 0
-        self._done: SimpleQueue[tuple[int, Any]] = SimpleQueue()
-        self._news: list[Report] = []
-        self._dead: Exception | None = None  # why a lent one will do nothing any more
         _live.add(self)
 
-    def submit(self, chunk: Chunk) -> None:
+    @staticmethod
+    def accepts(instance: Any) -> bool:
+        return isinstance(instance, getattr(imported("joblib"), "Parallel", ()))
+
+    def _marshal(self, call: Call, seconds: float) -> Marshaller:
+        if getattr(self._backend, "uses_threads", False):
+            return InProcess(call, seconds)
+        return Pickled(call, seconds, line=parent_pipe() if self._loky else None)
+
+    def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         from joblib.parallel import BatchedCalls
 
-        function, argument = self._marshaller.outgoing(chunk)
-        if self._dead is not None:
-            self._news.append(lost(chunk, self._dead, "fail"))
-            return
+        function, *arguments = task
         if self._inline:
-            self._news.append(self._marshaller.incoming(chunk, function(argument)))
+            done(function(*arguments))
             return
-        self._count += 1
-        number = self._count
         # joblib's own wrapper: it tells the task which backend nested calls of joblib should use,
         # and some registered backends look into it.
-        batch = BatchedCalls([(function, (argument,), {})], self._backend.get_nested_backend())
-        try:
-            with starting("joblib") if self._loky else nullcontext():
-                self._backend.submit(batch, callback=lambda out: self._done.put((number, out)))
-        except Exception as error:
-            if not _broken(error):
-                raise
-            self._break()
-            self._news.append(lost(chunk, error, "fail" if self._borrowed else "requeue"))
-        else:
-            self._chunks[number] = chunk
-            if not self._borrowed:
-                first_at_exit(_kill_loky)
+        batch = BatchedCalls([(function, tuple(arguments), {})], self._backend.get_nested_backend())
+        with starting("joblib") if self._loky else nullcontext():
+            self._backend.submit(batch, callback=done)
+        if self._ours:
+            first_at_exit(_kill_loky)
 
-    def wait(self, seconds: float | None) -> list[Report]:
-        while self._chunks:
-            workers, limit = getattr(self._backend, "_workers", None), 0 if self._news else seconds
-            try:
-                number, out = take(self._done, workers, limit, ours=not self._borrowed)
-            except Empty:
-                break
-            except BrokenExecutor as error:
-                self._dead = error
-                self._news += [lost(chunk, error, "fail") for chunk in self._chunks.values()]
-                self._chunks.clear()
-                break
-            chunk = self._chunks.pop(number, None)
-            if chunk is None:
-                continue
-            try:
-                (answer,) = self._backend.retrieve_result_callback(out)
-            except Exception as error:
-                if not _broken(error):
-                    raise
-                self._news.append(lost(chunk, error, "fail" if self._borrowed else "isolate"))
-                if not self._chunks:  # all that were in flight have told of it
-                    self._break()
-            else:
-                self._news.append(self._marshaller.incoming(chunk, answer))
-        news, self._news = self._news, []
-        return news
+    def _result(self, out: Any) -> Any:
+        if self._inline:
+            return out
+        (answer,) = self._backend.retrieve_result_callback(out)
+        return answer
+
+    def _executor(self) -> Any:
+        return getattr(self._backend, "_workers", None)
+
+    def _let_go(self) -> None:
+        if self._ours:
+            with starting("joblib"):
+                self._backend.abort_everything(ensure_ready=True)
 
     def close(self) -> None:
         self._marshaller.stop()
         _live.discard(self)
-        if not self._borrowed and not self._ended(GRACE) and self._may_abort():
+        end = monotonic() + GRACE
+        with suppress(Empty):
+            while self._ours and self._pending:
+                number, _ = self._completed.get(timeout=max(0.0, end - monotonic()))
+                self._pending.pop(number, None)  # type: ignore[arg-type]
+        # joblib has one pool of loky workers for the whole process: other calls would suffer.  And
+        # the collector may close a lost call in any thread, the pool's own included.
+        alone = not _live and get_ident() == self._thread and not _leaves_itself(self._parallel)
+        if self._ours and self._pending and alone:
             self._backend.abort_everything(ensure_ready=False)
-        self._chunks.clear()
+        self._pending.clear()
         _leave(self._parallel, id(self))
-
-    def _may_abort(self) -> bool:
-        """Tell whether nobody but this call would suffer.
-
-        joblib has one pool of loky workers for the whole process, and the collector may close a
-        lost call in any thread, the pool's own included.
-        """
-        return not _live and get_ident() == self._thread and not _leaves_itself(self._parallel)
-
-    def _ended(self, patience: float) -> bool:
-        """Wait up to *patience* seconds for what runs; tell whether it has ended."""
-        end = monotonic() + patience
-        try:
-            while self._chunks:
-                number, _ = self._done.get(timeout=max(0.0, end - monotonic()))
-                self._chunks.pop(number, None)
-        except Empty:
-            return False
-        return True
-
-    def _break(self) -> None:
-        if not self._borrowed:
-            with starting("joblib"):
-                self._backend.abort_everything(ensure_ready=True)
-
-
-def _broken(error: Exception) -> bool:
-    """Tell whether *error* says that a worker died (loky's class, vendored by joblib)."""
-    return any("BrokenExecutor" in cls.__name__ for cls in type(error).__mro__)

@@ -1,7 +1,8 @@
-"""How chunks reach the workers of executors that are not our lanes: as objects, or as bytes.
+"""How chunks reach the workers of threads and of other libraries' pools: as objects, or as bytes.
 
-Both borders give `outgoing(chunk) -> (function, argument)`, for the executor to run, and
-`incoming(chunk, answer) -> Report`, for what the function returned.
+Both marshallers give `outgoing(chunk)`, a function and its arguments for the pool to run, which may
+raise `Unsendable`, `incoming(chunk, answer)`, the report in what the function returned, and `stop`,
+which lets no thread start another task.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from contextvars import copy_context
 from functools import partial
 from threading import get_ident
 
-from .._records.errors import WorkerCrashed
 from .._records.machine import settings
-from .._records.work import Loss, Report, Unsendable
+from .._records.work import Unsendable
 from .._wire.messages import SerializedCall
 from .._workers.child import handle_in_pool
 from .._workers.status import STOP, new_status
@@ -22,22 +22,10 @@ from .._workers.tasks import nested, run_chunk
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Protocol
+    from typing import Any
 
-    from .._records.work import Call, Chunk, Fate
+    from .._records.work import Call, Chunk, Report
     from .._wire.channel import Message
-
-    class Marshaller(Protocol):
-        """What both are."""
-
-        def outgoing(self, chunk: Chunk) -> tuple[Callable[[Any], Any], Any]:
-            """Return a function and its argument, which run *chunk*; may raise `Unsendable`."""
-
-        def incoming(self, chunk: Chunk, answer: Any) -> Report:
-            """Return the report in what the function returned."""
-
-        def stop(self) -> None:
-            """Let no thread start another task."""
 
 
 class InProcess:
@@ -51,10 +39,10 @@ class InProcess:
         self._settings = settings()
         self._initialized: set[int] = set()
 
-    def outgoing(self, chunk: Chunk) -> tuple[Callable[[Chunk], Report], Chunk]:
+    def outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
         return self.run, chunk
 
-    def incoming(self, chunk: Chunk, answer: Report) -> Report:  # noqa: ARG002 - see Border
+    def incoming(self, chunk: Chunk, answer: Report) -> Report:  # noqa: ARG002 - see Pickled
         return answer
 
     def stop(self) -> None:
@@ -78,27 +66,33 @@ class Pickled:
     """For other processes: everything is pickled by us, here, and by name nothing of `__main__`."""
 
     def __init__(
-        self,
-        call: Call,
-        budget: float,
-        line: tuple[int, int] | None = None,
-        path: list[str] | None = None,
+        self, call: Call, budget: float, put: Callable[[bytes], Any] | None = None, **options: Any
     ) -> None:
         """Raise PicklingError if the function cannot be sent.
 
-        With *line*, what `lifeline.offer` gives, the workers end with this process; with *path*
-        they look for modules there.
+        With *put*, the function's bytes go once to what returns a reference to them, an argument
+        that the pool replaces by the bytes; else they go with each chunk.  The *options* are those
+        of `handle_in_pool`.
         """
         self._serialized = SerializedCall(call)
         self._budget = budget
         level = nested.get() + 1
-        self._perform = partial(handle_in_pool, line=line, path=path, level=level)
+        self._perform = partial(handle_in_pool, level=level, **options)
+        self._put = put
+        self._reference: tuple[bytes, Any] = b"", None
 
-    def outgoing(self, chunk: Chunk) -> tuple[Callable[[Message], Message], Message]:
+    def outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
         try:
-            return self._perform, self._serialized.request(chunk, self._budget)
+            request = self._serialized.request(chunk, self._budget)
         except pickle.PicklingError as error:
             raise Unsendable(str(error)) from error
+        if self._put is None:
+            return self._perform, request
+        (data,) = request.buffers
+        if self._reference[0] is not data:  # it is packed again if a worker lacks a module of it
+            self._reference = data, self._put(data)
+        request.buffers.clear()
+        return partial(_perform_with, self._perform), request, self._reference[1]
 
     def incoming(self, chunk: Chunk, answer: Message) -> Report:
         return self._serialized.report(chunk, answer)
@@ -107,8 +101,12 @@ class Pickled:
         """Do nothing: nobody can reach a task in a process that is not ours."""
 
 
-def lost(chunk: Chunk, error: Exception, then: Fate) -> Report:
-    """Return the report on *chunk*, which was with an executor that broke with *error*."""
-    crash = WorkerCrashed(f"a worker died, and the executor with it: {error}")
-    crash.__cause__ = error
-    return Report(chunk, [], loss=Loss(crash, "crash", then))
+Marshaller = InProcess | Pickled
+
+
+def _perform_with(
+    perform: Callable[[Message], Message], request: Message, function: bytes
+) -> Message:
+    """In a worker: *perform* the *request* for a function that was put where workers find it."""
+    request.buffers.append(function)
+    return perform(request)

@@ -1,23 +1,25 @@
-"""The worker processes of executors like ProcessPoolExecutor: found, watched, killed."""
+"""The worker processes of executors like ProcessPoolExecutor: counted, found, killed."""
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import BrokenExecutor
 from contextlib import suppress
-from math import inf
-from queue import Empty
-from time import monotonic
+
+from .._records.machine import usable_cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from queue import SimpleQueue
-    from typing import Any, TypeVar
-
-    Done = TypeVar("Done")
+    from typing import Any
 
 
-ROUND = 0.5  # seconds an executor has to notice that a worker died
+def max_workers(pool: Any) -> int:
+    """Return how many workers a pool of any library has; there is no public way to ask."""
+    for name in ("_max_workers", "_processes", "num_workers"):
+        with suppress(Exception):  # of an attribute that it may make up
+            workers = getattr(pool, name)
+            if isinstance(workers, int) and workers > 0:
+                return workers
+    return usable_cpus()
 
 
 def workers_of(executor: Any) -> list[Any]:
@@ -46,33 +48,6 @@ def kill_workers(executor: Any) -> None:
     if end is not None and handle is not None:
         with suppress(OSError):  # it was in the middle of closing it
             type(end)(handle, readable=False).close()
-
-
-def take(done: SimpleQueue[Done], executor: Any, seconds: float | None, *, ours: bool) -> Done:
-    """Return the next of *done*, which *executor* fills; raise Empty if it takes too long.
-
-    One whose worker died in the middle of a result does not notice: it waits for the rest.  If it
-    is *ours*, its workers are killed; another's is not touched: raise BrokenExecutor.
-    """
-    dead: set[Any] = set()
-    end = inf if seconds is None else monotonic() + seconds
-    try:
-        while True:
-            left = end - monotonic()
-            try:
-                return done.get(timeout=min(ROUND, max(0.0, left)))
-            except Empty:
-                if left <= 0:
-                    raise
-            before, dead = dead, {process for process in workers_of(executor) if process.exitcode}
-            if before & dead and not ours:
-                raise BrokenExecutor(
-                    "it died in the middle of a result, and the executor waits for the rest of it"
-                )
-            if before & dead:
-                kill_workers(executor)
-    except KeyboardInterrupt as interrupt:
-        raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
 
 
 def kill(process: Any) -> None:

@@ -33,5 +33,8 @@ class Serial(Executor):
         chunk, self._chunk = self._chunk, None
         return [run_here(self._call, chunk, self._budget)] if chunk else []
 
+    def wake(self) -> None:
+        """Do nothing: a wait runs what there is and returns."""
+
     def close(self) -> None:
         self._chunk = None

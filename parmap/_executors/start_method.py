@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
-from threading import current_thread, get_ident
 
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import usable_cpus
 from .._workers.environment import TaskEnvironment, enter
-from .._workers.exit import _callers, _starting, halt_daemon
-from .._workers.parent_death import die_with_parent
+from .._workers.exit import begin_start, end_start
+from .._workers.parent_death import die_with_parent, parent_pipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +69,10 @@ def prepare(parent: int, line: int, state: bytes) -> None:
     enter(state)
 
 
-def surroundings(workers: int) -> bytes:
-    """Return the state that *workers* workers enter when they start."""
-    return TaskEnvironment(max(1, usable_cpus() // workers)).state
+def initialization(workers: int) -> dict[str, Any]:
+    """Return the options of a pool with which *workers* workers `prepare` themselves."""
+    state = TaskEnvironment(max(1, usable_cpus() // workers)).state
+    return {"initializer": prepare, "initargs": (*parent_pipe(), state)}
 
 
 @contextmanager
@@ -82,10 +82,8 @@ def starting(executor: str) -> Iterator[None]:
 
     masks = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]) if masks else ()
-    _callers.add(current_thread())
-    _starting.add(get_ident())
     try:
-        halt_daemon()
+        begin_start()
         yield
     except (BrokenExecutor, ExecutorUnavailable):
         raise
@@ -96,6 +94,6 @@ def starting(executor: str) -> Iterator[None]:
             "executor='processes' may"
         ) from error
     finally:
-        _starting.discard(get_ident())
+        end_start()
         if masks:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -29,7 +29,7 @@ class Threads(Executor):
         self._out = 0
         self._started = 0
         self._chunks: SimpleQueue[Chunk | None] = SimpleQueue()
-        self._done: SimpleQueue[Report | BaseException] = SimpleQueue()
+        self._done: SimpleQueue[Report | BaseException | None] = SimpleQueue()  # None: `wake`
 
     def submit(self, chunk: Chunk) -> None:
         self._out += 1
@@ -54,11 +54,16 @@ class Threads(Executor):
                 report = self._done.get(timeout=0 if reports else seconds)
             except Empty:
                 break
+            if report is None:
+                break
             self._out -= 1
             if isinstance(report, BaseException):
                 raise report
             reports.append(report)
         return reports
+
+    def wake(self) -> None:
+        self._done.put(None)
 
     def close(self) -> None:
         self._marshaller.stop()

@@ -57,6 +57,18 @@ def finish_threads() -> None:
         sleep(0.01)
 
 
+def begin_start() -> None:
+    """Say that this thread starts workers: until `end_start`, the end of the program waits."""
+    _callers.add(current_thread())
+    _starting.add(get_ident())
+    halt_daemon()
+
+
+def end_start() -> None:
+    """Say that it has started them, or has failed."""
+    _starting.discard(get_ident())
+
+
 def halt_daemon() -> None:
     """Go no further in a daemon thread at the end of the program: what it did would be left."""
     while _over and current_thread().daemon:
