@@ -37,7 +37,7 @@ class Slice:
         if len(wholes) > 1:
             items = zip(items, *(_from(whole, begin) for whole in wholes[1:]), strict=False)
         # Up to the end there is nothing to count; and if a task appends, the loop goes on, too.
-        return items if self.ends_at(len(self)) else islice(items, len(self))
+        return items if self._end >= length_of(wholes) else islice(items, self._end - begin)
 
     def __getitem__(self, position: Any) -> Any:
         if isinstance(position, slice):

@@ -85,9 +85,11 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
     results, size = call.results(items, chunk.start), len(items)
     unread = items if type(items) is LazyItems else None
     cpu_before = thread_time() if with_cpu else 0.0
-    began = now = perf_counter()
+    began = before = now = perf_counter()
     deadline, block = began + budget, 1
     while now < deadline and (done := len(values)) < size:
+        if done:
+            block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
         before, end = now, min(done + block, size)
         try:
             # what came before an error is kept
@@ -111,7 +113,6 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
         now = perf_counter()
         if unread is not None and unread.seconds > SLOW:
             break  # what is finished does not wait for it
-        block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
     seconds, cpu = now - began, thread_time() - cpu_before if with_cpu else 0.0
     if unread is not None:
         seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
