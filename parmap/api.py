@@ -8,7 +8,7 @@ The types that users see, with their overloads, are in `__init__.pyi`.
 from __future__ import annotations
 
 from ._choice.arguments import check_buffersize, check_callable
-from ._choice.launch import run_all, shape_of, start
+from ._choice.launch import check_all, launch, run_all
 from ._choice.options import check
 from ._choice.plan import end_warm_workers, prestart
 from ._engine.results import Stream
@@ -93,7 +93,8 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         [0, 1, 4, 9, 16]
     """
     try:
-        return run_all("pmap", Call(fn, shape_of(iterables)), iterables, options)
+        call = Call(fn, "item" if len(iterables) == 1 else "args")
+        return run_all("pmap", call, iterables, options)
     except BaseException as error:
         shorten(error)
         raise
@@ -182,8 +183,10 @@ def pimap(
         >>> squares.close()
     """
     check_buffersize(buffersize)
-    run, on_error = start("pimap", Call(fn, shape_of(iterables)), iterables, options)
-    return Stream(run, on_error, ordered=ordered, buffersize=buffersize)
+    call = Call(fn, "item" if len(iterables) == 1 else "args")
+    source, checked = check_all("pimap", call, iterables, options)
+    run = launch(call, source, checked, asked="executor" in options)
+    return Stream(run, checked["on_error"], ordered=ordered, buffersize=buffersize)
 
 
 def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:

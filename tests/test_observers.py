@@ -69,7 +69,7 @@ def tasks_of(event):
 
 
 def scripted(executor, n, size, log, **options):
-    run = Run(Source((range(n),)), executor, Sizes(size), observers=Observers(log), **options)
+    run = Run(Source((range(n),)), executor, Sizes(size), observers=Observers([log]), **options)
     collect(run, "return")
     return log
 
@@ -117,7 +117,7 @@ def test_a_call_with_processes_can_be_drawn(tmp_path):
     log = Log()
     options = DEFAULTS | {"executor": "processes", "workers": 2, "retries": 1}
     source = Source((range(100),))
-    run = launch(Call(task, "item"), source, options, asked=True, observed_by=(log,))
+    run = launch(Call(task, "item"), source, options, asked=True, observers=Observers([log]))
 
     assert collect(run, "raise") == list(range(100))
     check(log, 100)
@@ -134,7 +134,7 @@ def test_a_call_in_this_process_can_be_drawn(executor):
     log = Log()
     options = DEFAULTS | {"executor": executor, "workers": 1}
     source = Source((iter(range(100)),))
-    run = launch(Call(str, "item"), source, options, asked=True, observed_by=(log,))
+    run = launch(Call(str, "item"), source, options, asked=True, observers=Observers([log]))
 
     assert collect(run, "raise") == list(map(str, range(100)))
     check(log, 100)
@@ -183,19 +183,9 @@ def test_all_observers_are_closed():
 
     logs = [Stuck(), Log(), Stuck()]
     with pytest.raises(KeyError, match="stuck"):
-        Observers(*logs).close()
+        Observers(logs).close()
 
     assert [log.closed for log in logs] == [1, 1, 1]
-
-
-def test_observers_are_closed_when_there_is_no_executor():
-    """A call that cannot begin closes those who were to observe it."""
-    log = Log()
-    options = DEFAULTS | {"executor": object()}
-    with pytest.raises(TypeError, match="executor must be"):
-        launch(Call(str, "item"), Source(([1],)), options, asked=True, observed_by=(log,))
-
-    assert log.closed == 1
 
 
 @pytest.mark.parametrize("on_error", ["return", lambda failure: failure.index])

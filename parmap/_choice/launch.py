@@ -16,21 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from .._engine.executor import Executor
-    from .._observers.observers import Observer, Observers
+    from .._observers.observers import Observers
     from .._records.work import Call, Report
-
-
-def shape_of(iterables: tuple[object, ...]) -> str:
-    """Return the shape of the items of a map over *iterables*, as a `Call` has it."""
-    return "item" if len(iterables) == 1 else "args"
 
 
 def run_all(
     door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
 ) -> list[Any]:
     """Return the results of a call of *door*."""
-    source, options = _check(door, call, iterables, given)
+    source, options = check_all(door, call, iterables, given)
     first = run_at_once(call, source) if options is DEFAULTS else None
     if first is not None and source.is_over() and not first.caught and source.error is None:
         return first.values
@@ -38,15 +32,7 @@ def run_all(
     return collect(run, options["on_error"])
 
 
-def start(
-    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
-) -> tuple[Run, Any]:
-    """Return a call of *door* under way, and what becomes of its failures."""
-    source, options = _check(door, call, iterables, given)
-    return launch(call, source, options, asked="executor" in given), options["on_error"]
-
-
-def _check(
+def check_all(
     door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
 ) -> tuple[Source, dict[str, Any]]:
     """Check everything that can be checked; return the input and all options."""
@@ -65,35 +51,32 @@ def launch(
     *,
     asked: bool,
     first: Report | None = None,
-    observed_by: tuple[Observer, ...] = (),
+    observers: Observers | None = None,
 ) -> Run:
-    """Return a run of *call*, of which *first* was done already.
+    """Return a run of *call*, of which *first* was done already; it closes *observers*.
 
-    *asked*: the call itself named its executor.  The run closes those that it is *observed_by*.
+    *asked*: the call itself named its executor.
     """
-    observers: Observers | None = None
-    executor: Executor | None = None
-    try:
-        if observed_by or options["progress"] is not False:
-            from .._observers.observers import Observers
+    if options["progress"] is not False and observers is None:
+        from .._observers.observers import Observers
 
-            observers = Observers(*observed_by)
-        tell = observers.tell if observers else None
-        executor = choose(call, source, options, asked=asked, tell=tell)
-        if observers is not None and options["progress"] is not False:
-            from .._observers.progress import Bar
-
-            observers.add(Bar(options["progress"], source.total))
-    except BaseException:  # also of a class or arguments of the caller's
-        for opened in (executor, observers):
-            if opened is not None:
-                opened.close()
-        raise
+        observers = Observers()
+    tell = None if observers is None else observers.tell
+    executor = choose(call, source, options, asked=asked, tell=tell)
     size = options["chunksize"]
     sizes = Sizes(
         None if size == "auto" else int(size),
-        getattr(executor, "known", None),
+        executor.known,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )
-    return Run(source, executor, sizes, int(options["retries"]), observers, first)
+    run = Run(source, executor, sizes, int(options["retries"]), observers, first)
+    if options["progress"] is not False and observers is not None:
+        from .._observers.progress import Bar
+
+        try:
+            observers.append(Bar(options["progress"], source.total))
+        except BaseException:  # of a class or arguments of the caller's
+            run.close()
+            raise
+    return run

@@ -30,12 +30,10 @@ class Feed:
         wake: where `later` may be, set by the run, to be called by who has something for it.
     """
 
-    __slots__ = ("drawn",)
-
-    drawn: int
+    drawn = 0
     total: int | None = None
-    remaining: int | None
-    ended: bool
+    remaining: int | None = None
+    ended = False
     later = False
     error: Exception | None = None
     indexed = True
@@ -55,7 +53,7 @@ class Feed:
 
     def here(self, n: int) -> Sequence[Any]:
         """Return up to *n* items for the caller, who runs their tasks itself, in order."""
-        raise NotImplementedError
+        return self.take(n)
 
     def fail(self, error: Exception) -> None:
         """Keep *error*, and end; asked only where items are `fleeting`."""

@@ -21,7 +21,6 @@ class Inbox(Feed):
     """
 
     def __init__(self) -> None:
-        self.drawn = 0
         self._items: deque[Any] = deque()
         self._indices = count()
         self._closed = False
@@ -35,10 +34,6 @@ class Inbox(Feed):
     @property
     def later(self) -> bool:  # type: ignore[override]
         return not self.ended
-
-    @property
-    def remaining(self) -> int | None:  # type: ignore[override]
-        return len(self._items) if self._closed else None
 
     def put(self, item: Any) -> int:
         """Add *item*; return the index of its task.  Raises ValueError if the inbox is closed."""
@@ -62,8 +57,6 @@ class Inbox(Feed):
         items = [self._items.popleft() for _ in range(min(n, len(self._items)))]
         self.drawn += len(items)
         return items
-
-    here = take
 
     def wait(self) -> None:
         with self._changed:

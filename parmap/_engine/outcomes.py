@@ -112,13 +112,6 @@ def _failure(chunk: Chunk, position: int, caught: Caught) -> Failure:
         text = short_repr(chunk.items[position])
     except IndexError:  # the input became shorter during the call
         text = "<gone>"
-    return Failure(
-        chunk.start + position,
-        text,
-        caught.exception,
-        caught.traceback,
-        caught.kind,
-        chunk.attempts + 1,
-        caught.seconds,
-        caught.worker,
-    )
+    what = caught.exception, caught.traceback, caught.kind
+    last = chunk.attempts + 1, caught.seconds, caught.worker
+    return Failure(chunk.start + position, text, *what, *last)

@@ -91,9 +91,6 @@ class Stream(Iterator["R"]):
         # Registered now, this runs before the exit handlers of the pool that may be below.
         atexit.register(self._at_exit)
 
-    def __iter__(self) -> Stream[R]:
-        return self
-
     def __next__(self) -> R:
         try:
             return next(self._results)

@@ -37,21 +37,7 @@ class Source(Feed):
         slowness: how long the input took each time, those before the last counting less and less.
     """
 
-    __slots__ = (
-        "_check",
-        "_original",
-        "_wholes",
-        "asked",
-        "ended",
-        "error",
-        "fleeting",
-        "indexed",
-        "is_asked",
-        "items",
-        "seconds",
-        "slowness",
-        "total",
-    )
+    slowness = 0.0
 
     def __init__(
         self,
@@ -59,11 +45,6 @@ class Source(Feed):
         check: Callable[[Any, int], Any] | None = None,
     ) -> None:
         """Take items as `check(item, index)` returns them, if there is a *check*."""
-        self.drawn = 0
-        self.ended = False
-        self.error = None
-        self.seconds = self.slowness = self.asked = 0.0
-        self.is_asked = self.fleeting = False
         self._check = check
         self._original: Any = None
         one = len(iterables) == 1
@@ -87,14 +68,6 @@ class Source(Feed):
         if self.total is None or self.drawn > self.total:  # it was not true
             return None
         return self.total - self.drawn
-
-    @property
-    def is_slow(self) -> bool:  # type: ignore[override]
-        return self.seconds > SLOW
-
-    @property
-    def was_slow(self) -> bool:  # type: ignore[override]
-        return self.slowness > SLOW
 
     def is_over(self) -> bool:
         """Tell whether no item comes any more."""
@@ -120,6 +93,7 @@ class Source(Feed):
         """Learn how long the input took when it was asked last."""
         self.seconds = seconds
         self.slowness = max(seconds, FADING * self.slowness)
+        self.is_slow, self.was_slow = seconds > SLOW, self.slowness > SLOW
 
     def take(self, n: int) -> Any:
         """Return the next *n* items, fewer at the end, none after it or after an error.

@@ -25,19 +25,12 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-class Observers:
+class Observers(list["Observer"]):
     """The observers of one call, in the order in which they are told."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = list(observers)
-
-    def add(self, observer: Observer) -> None:
-        """Let *observer* know of what happens from now on."""
-        self._observers.append(observer)
 
     def tell(self, event: object) -> None:
         """Tell all of *event*."""
-        for observer in self._observers:
+        for observer in self:
             observer(event)
 
     def sent(self, chunk: Chunk) -> None:
@@ -65,5 +58,5 @@ class Observers:
     def close(self) -> None:
         """Close all of them, whatever one of them raises."""
         with ExitStack() as stack:
-            for observer in self._observers:
+            for observer in self:
                 stack.callback(observer.close)

@@ -67,11 +67,8 @@ class Call:
         return map(self.fn, items) if self.shape == "item" else starmap(self.fn, items)
 
     def _prepared(self, item: Any, index: int) -> Any:
-        assert self.before is not None
-        self.before(index)
-        if self.fn is None:
-            return _apply(*item)
-        return self.fn(item) if self.shape == "item" else self.fn(*item)
+        self.before(index)  # type: ignore[misc]
+        return next(Call(self.fn, self.shape).results((item,), index))
 
 
 class Chunk:
