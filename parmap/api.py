@@ -1,21 +1,17 @@
 """The doors: each shapes its input, and hands over.
 
-    door ---> plan.choose ---> scheduler.Run ---> batches ---> a list, or an iterator
+    door ---> launch ---> plan.choose ---> scheduler.Run ---> batches ---> a list, or an iterator
 
-What the doors share stands here once: how a call is started, and what becomes of failures.  The
-types that users see, with their overloads, are in `__init__.pyi`.
+The types that users see, with their overloads, are in `__init__.pyi`.
 """
 
 from __future__ import annotations
 
-from ._choice.arguments import check_buffersize, check_callable, check_iterables, check_task
-from ._choice.auto import run_at_once
-from ._choice.options import DEFAULTS, check, resolve
-from ._choice.plan import choose, contain_failures, end_warm_workers, prestart
-from ._engine.chunking import Sizes
-from ._engine.results import Started, Stream, collect
-from ._engine.scheduler import Run
-from ._engine.source import Source
+from ._choice.arguments import check_buffersize, check_callable
+from ._choice.launch import check_all, launch, run_all
+from ._choice.options import check
+from ._choice.plan import end_warm_workers, prestart
+from ._engine.results import Stream
 from ._records.frames import shorten
 from ._records.work import Call
 
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from ._records.failure import Failure
-    from ._records.work import Report
 
     R = TypeVar("R")
 
@@ -98,7 +93,8 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         [0, 1, 4, 9, 16]
     """
     try:
-        return _results("pmap", Call(fn, _shape(iterables)), iterables, options)
+        call = Call(fn, "item" if len(iterables) == 1 else "args")
+        return run_all("pmap", call, iterables, options)
     except BaseException as error:
         shorten(error)
         raise
@@ -118,7 +114,7 @@ def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **optio
         [8, 9]
     """
     try:
-        return _results("pstarmap", Call(fn, "args"), (iterable,), options)
+        return run_all("pstarmap", Call(fn, "args"), (iterable,), options)
     except BaseException as error:
         shorten(error)
         raise
@@ -140,7 +136,7 @@ def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
         [8, 2.6]
     """
     try:
-        return _results("pcall", Call(None, "task"), (tasks,), options)
+        return run_all("pcall", Call(None, "task"), (tasks,), options)
     except BaseException as error:
         shorten(error)
         raise
@@ -187,9 +183,10 @@ def pimap(
         >>> squares.close()
     """
     check_buffersize(buffersize)
-    call = Call(fn, _shape(iterables))
-    started = _start(call, *_checked("pimap", call, iterables, options), "executor" in options)
-    return Stream(started, ordered=ordered, buffersize=buffersize)
+    call = Call(fn, "item" if len(iterables) == 1 else "args")
+    source, checked = check_all("pimap", call, iterables, options)
+    run = launch(call, source, checked, asked="executor" in options)
+    return Stream(run, checked["on_error"], ordered=ordered, buffersize=buffersize)
 
 
 def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:
@@ -252,58 +249,6 @@ def shutdown() -> None:
     The next call that needs workers starts new ones.
     """
     end_warm_workers()
-
-
-def _results(
-    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
-) -> list[Any]:
-    """Return the results of a call of *door*."""
-    source, options = _checked(door, call, iterables, given)
-    first = run_at_once(call, source) if options is DEFAULTS else None
-    if first is not None and source.is_over() and not first.caught and source.error is None:
-        return first.values
-    return collect(_start(call, source, options, "executor" in given, first))
-
-
-def _checked(
-    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
-) -> tuple[Source, dict[str, Any]]:
-    """Check everything that can be checked; return the input and all options."""
-    options = resolve(given, door, call.fn)
-    if call.shape != "task":
-        check_callable(call.fn, door)
-    check_iterables(iterables, door)
-    call.initializer = options["initializer"]
-    return Source(iterables, check_task if call.shape == "task" else None), options
-
-
-def _start(
-    call: Call, source: Source, options: dict[str, Any], asked: bool, first: Report | None = None
-) -> Started:
-    """Prepare a call, of which *first* was done already; *asked*: it named its executor."""
-    executor = choose(call, source, options, asked=asked)
-    bar = None
-    if options["progress"] is not False:
-        from ._observers.progress import Bar
-
-        try:
-            bar = Bar(options["progress"], source.total)
-        except BaseException:  # of a class or arguments of the caller's
-            executor.close()
-            raise
-    size = options["chunksize"]
-    sizes = Sizes(
-        None if size == "auto" else int(size),
-        getattr(executor, "known", None),
-        contain_failures=contain_failures(options),
-        most=options["max_tasks_per_worker"],
-    )
-    run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else (), first)
-    return Started(run, options["on_error"], bar)
-
-
-def _shape(iterables: tuple[Iterable[Any], ...]) -> str:
-    return "item" if len(iterables) == 1 else "args"
 
 
 for _door in (delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm):

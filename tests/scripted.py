@@ -1,5 +1,7 @@
 """The fake world: an executor that does what a script tells it, and nothing by itself."""
 
+from queue import SimpleQueue
+
 from parmap._engine.executor import Executor
 from parmap._records.work import Call
 from parmap._workers.status import new_status
@@ -37,5 +39,33 @@ class Scripted(Executor):
         chunk = self.out.pop(self.pick(self.out))
         return [self.answer(chunk) or run_chunk(self.call, chunk, 60.0, new_status())]
 
+    def wake(self):
+        """Do nothing: no wait takes any time."""
+
     def close(self):
         self.closed += 1
+
+
+class Patient(Scripted):
+    """Waits, really, until another thread lets it `finish` a chunk, or wakes it.
+
+    `waits` has an entry for each wait that has begun while a chunk was out.
+    """
+
+    def __init__(self, fn, **options):
+        super().__init__(fn, **options)
+        self.news = SimpleQueue()
+        self.waits = SimpleQueue()
+
+    def wait(self, seconds):
+        if self.out and seconds != 0:
+            self.waits.put(seconds)
+            if self.news.get(timeout=60) == "finish":
+                return super().wait(seconds)
+        return []
+
+    def finish(self):
+        self.news.put("finish")
+
+    def wake(self):
+        self.news.put("wake")

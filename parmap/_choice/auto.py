@@ -82,7 +82,7 @@ def run_at_once(call: Call, source: Source) -> Report | None:
     if known is None or total is None or total * known.cost > WARM_START:
         return None
     # A length is a hint: one item more is asked for, which tells whether the input has ended.
-    return run_here(call, Chunk(0, source.here(total + 1)), 2 * WARM_START)
+    return run_here(call, Chunk(0, source.here(total + 1)), 2 * WARM_START, with_cpu=False)
 
 
 class Auto(Executor):

@@ -18,6 +18,7 @@ from .options import OWN_WORKERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .._engine.executor import Executor
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
     from .policy import Where
 
 
-def choose(call: Call, source: Source, options: dict[str, Any], *, asked: bool) -> Executor:
+def choose(
+    call: Call,
+    source: Source,
+    options: dict[str, Any],
+    *,
+    asked: bool,
+    tell: Callable[[object], None] | None = None,  # noqa: ARG001 - nobody tells of choices yet
+) -> Executor:
     """Return the executor for *call*; *asked* says that the call itself named one.
 
     Raises ExecutorUnavailable if it cannot run here, ValueError or TypeError if the options do not

@@ -37,7 +37,7 @@ class Slice:
         if len(wholes) > 1:
             items = zip(items, *(_from(whole, begin) for whole in wholes[1:]), strict=False)
         # Up to the end there is nothing to count; and if a task appends, the loop goes on, too.
-        return items if self.ends_at(len(self)) else islice(items, len(self))
+        return items if self._end >= length_of(wholes) else islice(items, self._end - begin)
 
     def __getitem__(self, position: Any) -> Any:
         if isinstance(position, slice):
@@ -47,21 +47,21 @@ class Slice:
         return item[0] if len(item) == 1 else item
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if _length(self._wholes) < self._end:
+        if length_of(self._wholes) < self._end:
             raise RuntimeError("the input became shorter during the call")
         parts = [whole[self._begin : self._end] for whole in self._wholes]
         return _itself, (parts[0] if len(parts) == 1 else list(zip(*parts, strict=True)),)
 
     def ends_at(self, position: int) -> bool:
         """Tell whether the input has, as things stand, no item at *position* of this part."""
-        return self._begin + position >= _length(self._wholes)
+        return self._begin + position >= length_of(self._wholes)
 
     def reaching(self, position: int) -> Slice:
         """Return the part from the same beginning up to *position*, in a list that has grown."""
         return Slice(self._wholes, self._begin, self._begin + position)
 
 
-def _length(wholes: Sequence[Sequence[Any]]) -> int:
+def length_of(wholes: Sequence[Sequence[Any]]) -> int:
     return len(wholes[0]) if len(wholes) == 1 else min(map(len, wholes))
 
 
@@ -149,12 +149,12 @@ class LazyItems:
         """Return the items that were drawn, and count them."""
         self._source.drawn += len(self.drawn)
         self._source.took(self._longest)
-        if self.drawn and _is_fleeting(self.drawn[0]):
+        if self.drawn and is_fleeting(self.drawn[0]):
             self._source.fleeting = True
         return self.drawn
 
 
-def _is_fleeting(item: Any) -> bool:
+def is_fleeting(item: Any) -> bool:
     """Tell whether *item* is, or holds, a group of `groupby`: empty when the next is drawn.
 
     As one of several arguments, with its number, or as that of a task for `pcall`.

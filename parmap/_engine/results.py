@@ -24,34 +24,44 @@ if TYPE_CHECKING:
 READ_ON = 0.002  # seconds a reader may take before the workers are seen to
 
 
-class Started:
-    """A call under way, and what must be closed after it."""
-
-    __slots__ = ("bar", "on_error", "run")
-
-    def __init__(self, run: Run, on_error: Any, bar: Any) -> None:
-        self.run = run
-        self.on_error = on_error
-        self.bar = bar
-
-    def close(self) -> None:
-        try:
-            self.run.close()
-        finally:
-            if self.bar is not None:
-                self.bar.close()
-
-
-def collect(started: Started) -> list[Any]:
+def collect(run: Run, on_error: Any) -> list[Any]:
     """Return the results of all tasks; raise what ends the call."""
     parts: dict[int, list[Any]] = {}
     try:
-        ended_by = _gather(started, parts)
+        ended_by = _gather(run, on_error, parts)
     finally:
-        started.close()
+        run.close()
     if ended_by is not None:
         _raise(ended_by)
     return _joined(parts)
+
+
+def _gather(run: Run, on_error: Any, parts: dict[int, list[Any]]) -> Failure | Exception | None:
+    """Put the results into *parts*, by index; return what ends the call before its time."""
+    while batches := run.advance():
+        for batch in batches:
+            if batch.error is not None:
+                return batch.error
+            if batch.failures and on_error == "raise":
+                return batch.failures[min(batch.failures)]
+            parts[batch.start] = _values(batch, on_error)
+    return None
+
+
+def _values(batch: Batch, on_error: Any) -> list[Any]:
+    """Return the values of *batch*, in the place of each failure what *on_error* says."""
+    if not batch.failures:
+        return batch.values
+    values = list(batch.values)
+    for position, failure in batch.failures.items():
+        values[position] = failure if on_error == "return" else on_error(failure)
+    return values
+
+
+def _raise(ended_by: Failure | Exception) -> NoReturn:
+    if isinstance(ended_by, Exception):
+        raise ended_by
+    ended_by.unwrap()
 
 
 def _joined(parts: dict[int, list[Any]]) -> list[Any]:
@@ -68,46 +78,18 @@ def _joined(parts: dict[int, list[Any]]) -> list[Any]:
     return results
 
 
-def _gather(started: Started, parts: dict[int, list[Any]]) -> Failure | Exception | None:
-    """Put the results into *parts*, by index; return what ends the call before its time."""
-    while batches := started.run.advance():
-        for batch in batches:
-            if batch.error is not None:
-                return batch.error
-            if batch.failures and started.on_error == "raise":
-                return batch.failures[min(batch.failures)]
-            _settle(batch, started.on_error)
-            parts[batch.start] = batch.values
-    return None
-
-
-def _raise(ended_by: Failure | Exception) -> NoReturn:
-    if isinstance(ended_by, Exception):
-        raise ended_by
-    ended_by.unwrap()
-
-
-def _settle(batch: Batch, on_error: Any) -> None:
-    """Put into the place of each failure of *batch* what *on_error* says."""
-    for position, failure in batch.failures.items():
-        batch.values[position] = failure if on_error == "return" else on_error(failure)
-
-
 class Stream(Iterator["R"]):
     """The iterator that `pimap` returns: closes the call when it ends or is thrown away."""
 
     __module__ = "parmap"
 
-    def __init__(self, started: Started, *, ordered: bool, buffersize: int | None) -> None:
+    def __init__(self, run: Run, on_error: Any, *, ordered: bool, buffersize: int | None) -> None:
         # The generator does not refer to this object: one that is dropped is closed at once.
-        self._results: Generator[R, None, None] = _read(started, ordered, buffersize)
-        self._started = started
-        self._at_exit = partial(_close_unread, self._results, started)
+        self._results: Generator[R, None, None] = _read(run, on_error, ordered, buffersize)
+        self._run = run
+        self._at_exit = partial(_close_unread, self._results, run)
         # Registered now, this runs before the exit handlers of the pool that may be below.
         atexit.register(self._at_exit)
-
-    def __iter__(self) -> Stream[R]:
-        return self
 
     def __next__(self) -> R:
         try:
@@ -130,19 +112,20 @@ class Stream(Iterator["R"]):
     def close(self) -> None:
         """Draw no more input, stop what runs, and give the workers back.  May be called twice."""
         self._results.close()
-        self._started.close()
+        self._run.close()
         atexit.unregister(self._at_exit)
 
 
-def _close_unread(results: Generator[Any, None, None], started: Started) -> None:
+def _close_unread(results: Generator[Any, None, None], run: Run) -> None:
     """Close a call at the end of the program, unless a daemon thread is in the middle of it."""
     if not results.gi_running:  # type: ignore[attr-defined]
-        started.close()
+        run.close()
 
 
-def _read(started: Started, ordered: bool, buffersize: int | None) -> Generator[Any, None, None]:
+def _read(
+    run: Run, on_error: Any, ordered: bool, buffersize: int | None
+) -> Generator[Any, None, None]:
     """Yield the results, and see to it that the workers stay busy meanwhile."""
-    run = started.run
     waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
     ended_by: Failure | Exception | None = None
     read = 0
@@ -150,14 +133,14 @@ def _read(started: Started, ordered: bool, buffersize: int | None) -> Generator[
         while batches := run.advance(read + (buffersize or run.horizon(read))):
             waiting.update((batch.start, batch) for batch in batches)
             while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
-                values = batch.values
+                values: list[Any] = []
                 if batch.error is not None:
                     ended_by = batch.error  # raised when all results before it are read
-                elif batch.failures and started.on_error == "raise":
+                elif batch.failures and on_error == "raise":
                     position = min(batch.failures)
-                    values, ended_by = values[:position], batch.failures[position]
+                    values, ended_by = batch.values[:position], batch.failures[position]
                 else:
-                    _settle(batch, started.on_error)
+                    values = _values(batch, on_error)
                 due = monotonic() + READ_ON
                 for value in values:
                     read += 1
@@ -171,4 +154,4 @@ def _read(started: Started, ordered: bool, buffersize: int | None) -> Generator[
         if ended_by is not None:
             _raise(ended_by)
     finally:
-        started.close()
+        run.close()

@@ -14,7 +14,8 @@ from itertools import count, groupby, islice
 from time import perf_counter
 
 from .._records.machine import imported
-from .items import LazyItems, Slice, _is_fleeting, _length
+from .feed import Feed
+from .items import LazyItems, Slice, is_fleeting, length_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,39 +29,15 @@ then it is asked only when there are no results to hand out."""
 FADING = 0.9  # of how slow an input was, at each time that it was not
 
 
-class Source:
+class Source(Feed):
     """Hands out the items of *iterables*, tuples of them if there are several.
 
     Attributes:
         items: the iterator over what was not drawn yet.
-        drawn: how many items were handed out.
-        total: how many there will be in all, as far as the input says; None if it does not.
-        ended: whether the input has come to its end.
-        error: what the input raised; nothing is drawn after it.
-        asked: how long the input took in all while tasks ran here, and `is_asked`: at this moment.
-        seconds: how long the input took when it was asked last.
-        slowness: the same of all times, those before the last counting less and less.
-        fleeting: whether an item is of no use any more once the next is drawn.
-        indexed: whether all of it lies in memory, so that to draw ahead of the tasks runs no code
-            of the caller's.
+        slowness: how long the input took each time, those before the last counting less and less.
     """
 
-    __slots__ = (
-        "_check",
-        "_original",
-        "_wholes",
-        "asked",
-        "drawn",
-        "ended",
-        "error",
-        "fleeting",
-        "indexed",
-        "is_asked",
-        "items",
-        "seconds",
-        "slowness",
-        "total",
-    )
+    slowness = 0.0
 
     def __init__(
         self,
@@ -68,52 +45,35 @@ class Source:
         check: Callable[[Any, int], Any] | None = None,
     ) -> None:
         """Take items as `check(item, index)` returns them, if there is a *check*."""
-        self.drawn = 0
-        self.ended = False
-        self.error: Exception | None = None
-        self.seconds = self.slowness = self.asked = 0.0
-        self.is_asked = False
-        self.fleeting = any(type(iterable) is groupby for iterable in iterables)
         self._check = check
         self._original: Any = None
-        if len(iterables) == 1 and type(iterables[0]) in _CONTAINERS:
+        one = len(iterables) == 1
+        if one and type(iterables[0]) in _CONTAINERS:
             self._original = iterables[0]
             iterables = [list(iterables[0])]
-        self.total: int | None
         self._wholes: Any = iterables
-        self.indexed = all(map(_is_indexed, iterables))
+        self.indexed = _is_indexed(iterables[0]) if one else all(map(_is_indexed, iterables))
         if self.indexed:
-            self.total = _length(self._wholes)  # type: ignore[arg-type]
+            self.total = length_of(self._wholes)  # type: ignore[arg-type]
         else:
             self.total = _shortest(iterables)
-            one = len(iterables) == 1
-            items = iter(iterables[0]) if one else zip(*iterables, strict=False)
-            self.items: Iterator[Any] = items
+            self.fleeting = groupby in map(type, iterables)
+            self.items: Iterator[Any] = iter(iterables[0]) if one else zip(*iterables, strict=False)
             if check is not None:
                 self.items = map(check, self.items, count())
 
     @property
-    def remaining(self) -> int | None:
+    def remaining(self) -> int | None:  # type: ignore[override]
         """How many items are still to come, as far as the input says; None if it does not."""
         if self.total is None or self.drawn > self.total:  # it was not true
             return None
         return self.total - self.drawn
 
-    @property
-    def is_slow(self) -> bool:
-        """Whether the input takes so long that nothing should wait for it."""
-        return self.seconds > SLOW
-
-    @property
-    def was_slow(self) -> bool:
-        """Whether it may do so again: many inputs give some items at once, and then none."""
-        return self.slowness > SLOW
-
     def is_over(self) -> bool:
         """Tell whether no item comes any more."""
         if self.ended or not self.indexed:
             return self.ended
-        return self.drawn >= _length(self._wholes) and not self._has_changed()
+        return self.drawn >= length_of(self._wholes) and not self._has_changed()
 
     def _has_changed(self) -> bool:
         """Tell whether what was copied has another size now, for which its iterator raises."""
@@ -125,13 +85,15 @@ class Source:
         self.ended = True
 
     def here(self, n: int) -> Any:
-        """Return up to *n* items for the caller, who runs their tasks itself, in order."""
-        return self.take(n) if self.indexed else LazyItems(self, 1 if self.was_slow else n)
+        if self.indexed or self.ended:
+            return self.take(n)
+        return LazyItems(self, 1 if self.was_slow else n)
 
     def took(self, seconds: float) -> None:
         """Learn how long the input took when it was asked last."""
         self.seconds = seconds
         self.slowness = max(seconds, FADING * self.slowness)
+        self.is_slow, self.was_slow = seconds > SLOW, self.slowness > SLOW
 
     def take(self, n: int) -> Any:
         """Return the next *n* items, fewer at the end, none after it or after an error.
@@ -150,7 +112,7 @@ class Source:
             name = "Set" if type(self._original) is set else "dictionary"  # as Python says it
             self.fail(RuntimeError(f"{name} changed size during iteration"))
             return ()
-        end = max(self.drawn, min(self.drawn + n, _length(self._wholes)))
+        end = max(self.drawn, min(self.drawn + n, length_of(self._wholes)))
         if len(self._wholes) == 1 and type(self._wholes[0]) not in (list, tuple):
             part: Any = self._wholes[0][self.drawn : end]  # of a range or an array: sent as such
         else:
@@ -176,7 +138,7 @@ class Source:
                 if len(taken) < due:
                     self.ended = True
                     break
-                if _is_fleeting(taken[0]):
+                if is_fleeting(taken[0]):
                     self.fleeting = True
                     break
                 block *= 8

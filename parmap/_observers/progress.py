@@ -1,4 +1,4 @@
-"""The progress bar: an observer of batches that owns one tqdm bar.
+"""The progress bar: an observer of `Done` that owns one tqdm bar.
 
 tqdm writes to stderr by itself, and redraws no more often than its `mininterval` says.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
+from .._records.events import Done
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-    from .._records.work import Batch
 
 
 class Bar:
@@ -30,12 +30,14 @@ class Bar:
         self._bar = (progress if isinstance(progress, type) else _tqdm())(**arguments)
         self._failed = 0
 
-    def __call__(self, batch: Batch) -> None:
-        """Count the tasks of *batch*."""
-        if batch.failures:
-            self._failed += len(batch.failures)
+    def __call__(self, event: object) -> None:
+        """Count tasks that are done."""
+        if not isinstance(event, Done):
+            return
+        if event.failed:
+            self._failed += event.failed
             self._bar.set_postfix(failed=self._failed, refresh=False)
-        self._bar.update(len(batch.values))
+        self._bar.update(event.tasks)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -100,7 +100,7 @@ def _nearest(
     def near(arg: object) -> object:
         if members and isinstance(arg, (list, tuple)) and len(arg) == len(members):
             return members
-        return arg if survives(arg) else _text(arg)
+        return arg if survives(arg) else safe_str(arg)
 
     try:
         if whole and _alike(loads(dumps(error)), error):
@@ -115,7 +115,7 @@ def _nearest(
     twin: Any = _Stand(_rebuild, type(error), args, state, slots)
     if survives(twin):
         return twin  # type: ignore[no-any-return]
-    text = f"{type(error).__qualname__}: {_text(error)}"
+    text = f"{type(error).__qualname__}: {safe_str(error)}"
     try:
         return _builtin(type(error))(text)
     except Exception:  # UnicodeDecodeError and its kind want five arguments
@@ -199,7 +199,7 @@ def _chained(
     return errors[0]
 
 
-def _text(value: object) -> str:
+def safe_str(value: object) -> str:
     """Return `str(value)`, whatever its `__str__` does."""
     try:
         return str(value)

@@ -1,7 +1,7 @@
 """What can become of a task other than a value.
 
-Responsible for the records that users see when something fails.  Refuses to know how tasks run.
-Its imports (dataclasses, typing) take 10 ms: it is imported when something fails.
+The records that users see when something fails.  Does not depend on how tasks run.  Its imports
+(dataclasses, typing) take 10 ms: it is imported when something fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
-from .exceptions import _text, end_chain, portable
+from .exceptions import end_chain, portable, safe_str
 
 Kind = Literal["error", "crash", "timeout", "unpicklable"]
 WIDEST = 400  # characters in a line of what is shown
@@ -97,7 +97,7 @@ class Failure:
     def __repr__(self) -> str:
         lines = [
             f"<Failure of task {self.index}, input: {self.input}",
-            f"{type(self.exception).__qualname__}: {_text(self.exception)}",
+            f"{type(self.exception).__qualname__}: {safe_str(self.exception)}",
             *self._place(),
             f"kind {self.kind}, attempt {self.attempts}, {self.seconds:.3g} s, pid {self.worker}>",
         ]

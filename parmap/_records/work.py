@@ -1,9 +1,11 @@
 """What travels between the rooms of the house, and the names for it.
 
-    Call     what all tasks of one call share: the function, how it is called, the initializer
-    Chunk    goes out: consecutive tasks, sent to an executor as one message
-    Report   comes back: what became of the leading tasks of a chunk, and why it stopped there
-    Batch    reaches the doors and the observers: consecutive tasks that are finished for good
+    Call     from the door to the executor, and once to each worker: what all tasks of a call share
+    Chunk    from the scheduler to the executor: consecutive tasks, one message to a worker
+    Report   back: what became of the leading tasks of a chunk, with the Loss of the others, if any
+    Batch    from the scheduler to the door: consecutive tasks that are finished for good
+
+Of these, only a Call is pickled; of a Chunk and a Report a message holds the parts.
 
 Plain classes with slots: a dataclass would cost every import of parmap, and every worker, the
 import of `inspect`.  Standard library only.
@@ -11,7 +13,7 @@ import of `inspect`.  Standard library only.
 
 from __future__ import annotations
 
-from itertools import starmap
+from itertools import count, starmap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,32 +33,42 @@ class Call:
     """What all tasks of one call share.
 
     *shape* says what an item of the input is: `"item"` the argument of `fn`, `"args"` a sequence
-    of its arguments, `"task"` a `(function, args, kwargs)` tuple, `fn` being None.
+    of its arguments, `"task"` a `(function, args, kwargs)` tuple, `fn` being None.  *before* is
+    called right before each task, where it runs, with its index; what it raises, the task has.
     """
 
-    __slots__ = ("fn", "initializer", "shape")
+    __slots__ = ("before", "fn", "initializer", "shape")
 
     def __init__(
         self,
         fn: Callable[..., Any] | None,
         shape: str,
         initializer: Callable[[], object] | None = None,
+        before: Callable[[int], object] | None = None,
     ) -> None:
         self.fn = fn
         self.shape = shape
         self.initializer = initializer
+        self.before = before
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Call, (self.fn, self.shape, self.initializer)
+        return Call, (self.fn, self.shape, self.initializer, self.before)
 
-    def results(self, items: Sequence[Any]) -> Iterator[Any]:
-        """Return an iterator over the results; a task that raises does not end it.
+    def results(self, items: Sequence[Any], start: int) -> Iterator[Any]:
+        """Return an iterator over the results of *items*, the first of which has index *start*.
 
-        Made of `map` and `starmap`, so that no frame of ours stands between the loop and the task.
+        A task that raises does not end it.  Made of `map` and `starmap`, so that no frame of ours
+        stands between the loop and the task, unless something is to be done before each.
         """
+        if self.before is not None:
+            return map(self._prepared, items, count(start))
         if self.fn is None:
             return starmap(_apply, items)
         return map(self.fn, items) if self.shape == "item" else starmap(self.fn, items)
+
+    def _prepared(self, item: Any, index: int) -> Any:
+        self.before(index)  # type: ignore[misc]
+        return next(Call(self.fn, self.shape).results((item,), index))
 
 
 class Chunk:
@@ -116,8 +128,8 @@ class Report:
     *caught* holds the failed ones by their position in the chunk (their value is None).  *seconds*
     is the time they took where they ran, *cpu* the processor time of it.  The rest of the chunk was
     not tried, its time being up, or is lost if there is a *loss*.  *worker* is the process id of
-    where they ran, *began* when they began, in seconds of `perf_counter`; *bytes* counts the answer
-    of a worker that sent one.
+    where they ran, 0 for the caller's, *began* when they began, in seconds of `perf_counter`;
+    *bytes* counts the answer of a worker that sent one.
     """
 
     __slots__ = ("began", "bytes", "caught", "chunk", "cpu", "loss", "seconds", "values", "worker")

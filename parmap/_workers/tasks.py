@@ -1,7 +1,7 @@
 """The one loop that runs tasks, wherever they run: in the caller, a thread, a worker process.
 
 Guaranteed: whatever a task raises, `BaseException` included, is that task's failure and ends
-nothing else; the loop stops after the task during which its time runs out, or the note says stop.
+nothing else; the loop stops after the task during which its time runs out, or the status says stop.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def run_chunk(
     """
     values: list[object] = []
     caught: dict[int, Caught] = {}
-    keep, step = values.append, call.results(chunk.items).__next__
+    keep, step = values.append, call.results(chunk.items, chunk.start).__next__
     cpu_before = thread_time()
     began = now = perf_counter()
     deadline = began + (budget if timeout is None else min(budget, timeout))
@@ -72,21 +72,24 @@ def run_chunk(
     return Report(chunk, values, caught, now - began, cpu, None, began, os.getpid())
 
 
-def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
+def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) -> Report:
     """Do the same as `run_chunk` in the caller's thread, at the speed of the loop it replaces.
 
     Tasks that are much shorter than a look at the clock run in blocks, without one.  The report is
     on what was there: items are drawn as their tasks run, and a task may change the list of them.
+    To ask for the processor time takes 1 us: only *with_cpu*.
     """
     values: list[object] = []
     caught: dict[int, Caught] = {}
     items: Any = chunk.items
-    results, size = call.results(items), len(items)
+    results, size = call.results(items, chunk.start), len(items)
     unread = items if type(items) is LazyItems else None
-    cpu_before = thread_time()
-    began = now = perf_counter()
+    cpu_before = thread_time() if with_cpu else 0.0
+    began = before = now = perf_counter()
     deadline, block = began + budget, 1
     while now < deadline and (done := len(values)) < size:
+        if done:
+            block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
         before, end = now, min(done + block, size)
         try:
             # what came before an error is kept
@@ -110,8 +113,7 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
         now = perf_counter()
         if unread is not None and unread.seconds > SLOW:
             break  # what is finished does not wait for it
-        block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
-    seconds, cpu = now - began, thread_time() - cpu_before
+    seconds, cpu = now - began, thread_time() - cpu_before if with_cpu else 0.0
     if unread is not None:
         seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
@@ -120,7 +122,7 @@ def run_here(call: Call, chunk: Chunk, budget: float) -> Report:
     ):
         items = items.reaching(len(values))
         chunk = Chunk(chunk.start, items, chunk.attempts)
-    return Report(chunk, values, caught, seconds, cpu, None, began, os.getpid())
+    return Report(chunk, values, caught, seconds, cpu, None, began)
 
 
 def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
