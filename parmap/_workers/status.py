@@ -87,7 +87,7 @@ def dump_signal() -> int:
 
 
 def dump_stack_when_killed(fd: int) -> None:
-    """In the worker: have the stack written to the block in *fd* when a signal kills it, or asks."""
+    """In the worker: have the stack written to the block in *fd* when a signal kills it or asks."""
     import faulthandler
 
     os.lseek(fd, STATUS_BYTES, os.SEEK_SET)
