@@ -37,7 +37,10 @@ _HOMES = {
     "decorator": ("parallel",),
 }
 
-__all__ = [*sorted(name for names in _HOMES.values() for name in names)]
+__all__ = [
+    *("ExecutorUnavailable", "Failure", "TaskTimeout", "WorkerCrashed", "delayed", "parallel"),
+    *("parallel_config", "partition", "pcall", "pimap", "pmap", "pstarmap", "shutdown", "warm"),
+]
 
 
 def __getattr__(name: str) -> object:
