@@ -11,8 +11,7 @@ from __future__ import annotations
 from ._choice.arguments import check_buffersize, check_callable, check_iterables, check_task
 from ._choice.auto import run_at_once
 from ._choice.options import DEFAULTS, check, resolve
-from ._choice.plan import choose, contain_failures, end_warm_workers, prestart
-from ._engine.chunking import Sizes
+from ._choice.plan import choose, end_warm_workers, prestart, sizes
 from ._engine.results import Started, Stream, collect
 from ._engine.scheduler import Run
 from ._engine.source import Source
@@ -291,14 +290,8 @@ def _start(
         except BaseException:  # of a class or arguments of the caller's
             executor.close()
             raise
-    size = options["chunksize"]
-    sizes = Sizes(
-        None if size == "auto" else int(size),
-        getattr(executor, "known", None),
-        contain_failures=contain_failures(options),
-        most=options["max_tasks_per_worker"],
-    )
-    run = Run(source, executor, sizes, int(options["retries"]), (bar,) if bar else (), first)
+    cut, retries = sizes(call, executor, options), int(options["retries"])
+    run = Run(source, executor, cut, retries, (bar,) if bar else (), first)
     return Started(run, options["on_error"], bar)
 
 

@@ -10,9 +10,12 @@ import pytest
 from scripted import Scripted
 
 from parmap import ExecutorUnavailable, pcall, pmap, shutdown
-from parmap._choice import auto, known
+from parmap._choice import auto, chooser, known
 from parmap._choice.auto import Auto
-from parmap._choice.policy import COLD_START, LOOKS, WARM_START, Measured, forgone, where
+from parmap._choice.companion import Companion
+from parmap._choice.policy import COLD_START, LOOKS, WARM_START, Facts, Measured, decide, forgone
+from parmap._choice.options import DEFAULTS
+from parmap._choice.plan import sizes
 from parmap._engine.chunking import Sizes
 from parmap._engine.items import LazyItems
 from parmap._engine.scheduler import Run
@@ -27,6 +30,13 @@ def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
     measured.looks, measured.free = looks, free
     measured.moved, measured.unsendable = moved, "" if sendable else "no"
     return measured
+
+
+def facts(measured, remaining=100, workers=2, **others):
+    """Return what is known when *measured* was seen, and *others* by name."""
+    known = Facts(measured, workers, remaining)
+    vars(known).update(others)
+    return known
 
 
 @pytest.mark.parametrize(
@@ -54,15 +64,15 @@ def test_the_choice_is_what_ends_the_call_first(measured, remaining, workers, wa
     """The place is chosen by what is left, what a start costs, what is moved, what the tasks do."""
     start = WARM_START if warm else COLD_START
 
-    assert where(measured, remaining, workers, start)[0] == choice
+    assert decide(facts(measured, remaining, workers, start=start)).where == choice
 
 
 def test_an_endless_input_costs_at_most_twice_the_best():
     """Without a known end, workers are started once as much was spent as a start costs."""
     spent = COLD_START * 2.1
 
-    assert where(seen(spent / 10), None, 2, COLD_START)[0] == "processes"
-    assert where(seen(spent / 20), None, 2, COLD_START)[0] == "serial"
+    assert decide(facts(seen(spent / 10), None, start=COLD_START)).where == "processes"
+    assert decide(facts(seen(spent / 20), None, start=COLD_START)).where == "serial"
 
 
 def test_what_was_learnt_gives_way_to_what_is_seen(slow):
@@ -82,7 +92,7 @@ def _forget(monkeypatch):
     """Let every test meet its functions for the first time, without workers of other tests."""
     shutdown()
     monkeypatch.setattr(known, "_known", OrderedDict())
-    monkeypatch.setattr(auto, "_forgone", 0.0)
+    monkeypatch.setattr(chooser, "_forgone", 0.0)
 
 
 @pytest.fixture
@@ -104,7 +114,7 @@ def slow(monkeypatch):
 
     monkeypatch.setattr(auto, "run_here", scripted)
     # Nobody looks beside tasks that only seem to take time: it would see the machine's other work.
-    monkeypatch.setattr(Auto, "_look", lambda self: None)
+    monkeypatch.setattr(Companion, "_look", lambda *_: None)
     return cost
 
 
@@ -131,10 +141,11 @@ class World:
         return self.pools[-1]
 
 
-def results(world, items, workers=2, size=None):
-    source = Source((items,))
-    executor = Auto(Call(world.fn, "item"), source, workers, world.make)
-    run = Run(source, executor, Sizes(size, executor.known))
+def results(world, items, workers=2, size=None, tell=None):
+    source, call = Source((items,)), Call(world.fn, "item")
+    executor = Auto(call, source, workers, world.make, tell)
+    options = {**DEFAULTS, "chunksize": size or "auto"}
+    run = Run(source, executor, sizes(call, executor, options))
     values = {}
     while batches := run.advance():
         for batch in batches:

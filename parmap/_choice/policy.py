@@ -6,6 +6,8 @@ is left to do, in seconds of the caller's loop, with the cost of starting and of
 
 from __future__ import annotations
 
+from .._engine.chunking import SOLO, target
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
@@ -48,17 +50,9 @@ class Measured:
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
-    __slots__ = ("cpu", "free", "looks", "moved", "packing", "tasks", "unsendable", "wall")
-
-    def __init__(self) -> None:
-        self.tasks = 0
-        self.wall = 0.0
-        self.cpu = 0.0
-        self.looks = 0
-        self.free = 0
-        self.moved = 0
-        self.packing = 0.0
-        self.unsendable = ""
+    tasks = looks = free = moved = 0
+    wall = cpu = packing = 0.0
+    unsendable = ""
 
     def again(self) -> Measured:
         """Return what will hold for the next call, too: all but how long its tasks take."""
@@ -83,52 +77,113 @@ class Measured:
         return self.looks >= LOOKS and self.free >= FREE * self.looks
 
 
-def left(seen: Measured, remaining: int | None) -> float:
-    """Return how many seconds of loop are left.
+class Facts:
+    """What a choice depends on, as far as is known.
+
+    Attributes:
+        seen: what was measured of the tasks.
+        workers: how many tasks could run at the same time.
+        remaining: how many are left; None if nobody knows.
+        start: what it costs now to have worker processes, in seconds.
+        gil: whether this interpreter has the lock.
+        can_start: whether there is a Python to start worker processes with.
+        fleeting: whether an item is of no use any more once the next is drawn.
+        earlier: whether *seen* is of an earlier call.
+        long: seconds that a task goes on for beyond doubt; 0.0 if none does.
+        pool: what was made a pool of; "serial" if nothing was.  Then *seen* says how large the
+            function is.
+        obstacle: what has shown that the tasks must run in the caller; "" if nothing has.
+    """
+
+    start = WARM_START
+    gil = can_start = True
+    fleeting = earlier = False
+    long = 0.0
+    pool: Where = "serial"
+    obstacle = ""
+
+    def __init__(self, seen: Measured, workers: int, remaining: int | None = None) -> None:
+        self.seen = seen
+        self.workers = workers
+        self.remaining = remaining
+
+
+class Choice:
+    """Where the rest of a call should run.
+
+    Attributes:
+        where, why: the place, and the reason in words.
+        numbers: what the reason rests on, by name.
+        final: whether it is the caller for good.
+        waits: whether tasks may wait: then more threads than cores are of use.
+        budget: seconds until the caller should choose again; 0.0 if nothing is known of that.
+    """
+
+    def __init__(self, where: Where, why: str, facts: Facts, left: float) -> None:
+        seen, workers = facts.seen, facts.workers
+        self.where = where
+        self.why = why
+        self.numbers = {"workers": workers, "tasks": seen.tasks, "cost": seen.cost, "left": left}
+        self.numbers |= {"bytes": seen.moved, "packing": seen.packing, "start": facts.start}
+        here = facts.obstacle or seen.unsendable or facts.fleeting or workers < 2
+        self.final = where == "serial" and bool(here or facts.pool != "serial")
+        self.waits = bool(facts.long) or seen.waits
+        self.budget = 0.0
+        if facts.remaining is not None and seen.wall >= SEEN and not _is_doubtful(facts):
+            self.budget = max(target(1), min(SOLO, 2 * left))
+
+
+def decide(facts: Facts) -> Choice:
+    """Return where the rest of a call should run, and why: every choice that "auto" makes.
 
     An input of unknown length is taken to go on for as long as it did: whatever its end, the choice
     then costs at most twice what the best one would have.
     """
-    return seen.wall if remaining is None else remaining * seen.cost
+    seen = facts.seen
+    left = seen.wall if facts.remaining is None else facts.remaining * seen.cost
+    return Choice(*_weigh(facts, left), facts, left)
 
 
-def where(
-    seen: Measured,
-    remaining: int | None,
-    workers: int,
-    start: float = WARM_START,
-    *,
-    gil: bool = True,
-) -> tuple[Where, str]:
-    """Return where the rest of a call should run, and why.
-
-    *remaining* counts the tasks that are left, None if nobody knows; *start* is what it costs to
-    have worker processes, in seconds; *gil* says whether this interpreter has the lock.
-    """
-    rest = left(seen, remaining)
+def _weigh(facts: Facts, left: float) -> tuple[Where, str]:
+    seen, saved = facts.seen, 1 - 1 / facts.workers
+    start = facts.start + PACKED * seen.packing
+    processes: Where = "processes" if facts.can_start else "threads"
+    if facts.obstacle:
+        return "serial", facts.obstacle
+    if facts.workers < 2:
+        return "serial", "one worker is no faster than the caller"
+    if facts.fleeting:
+        return "serial", "items are of no use any more once the next is drawn"
+    if facts.long:
+        free = seen.releases_gil or not facts.gil
+        return "threads" if free else processes, f"a task takes more than {facts.long:.2g} s"
     if seen.wall < SEEN:
         return "serial", "too little was measured to tell"
-    if seen.waits and rest > WARM_START:
+    if _is_doubtful(facts):
+        return "serial", "whether tasks wait, as in an earlier call, is to be seen"
+    if seen.waits and left > WARM_START:
         return "threads", f"tasks of {seen.cost:.2g} s mostly wait"
-    gain = rest * (1 - 1 / workers)
-    if gain < WARM_START:
+    if left * saved < WARM_START:
         return "serial", "what is left is worth less than any start"
-    if not gil:
+    if not facts.gil:
         return "threads", "this interpreter has no GIL"
     if seen.releases_gil:
         return "threads", f"tasks of {seen.cost:.2g} s release the GIL"
-    start += PACKED * seen.packing
-    if gain < start:
-        return "serial", f"{rest:.2g} s are left, less than a start of {start:.2g} s is worth"
-    moving = seen.moved * MOVING + HANDLING
-    if moving > seen.cost * (1 - 1 / workers):
+    if left * saved < start:
+        return "serial", f"{left:.2g} s are left, less than a start of {start:.2g} s is worth"
+    if seen.moved * MOVING + HANDLING > seen.cost * saved:
         return "serial", f"moving {seen.moved} bytes a task costs more than it saves"
     if seen.unsendable:
         return "serial", seen.unsendable
-    return "processes", f"{rest:.2g} s are left, in tasks of {seen.cost:.2g} s"
+    return processes, f"{left:.2g} s are left, in tasks of {seen.cost:.2g} s"
+
+
+def _is_doubtful(facts: Facts) -> bool:
+    """Tell whether nothing should follow yet: waiting is believed when seen, noise looks alike."""
+    return facts.earlier and facts.seen.waits and not facts.seen.releases_gil
 
 
 def forgone(seen: Measured, workers: int) -> float:
     """Return the seconds that a call which stayed serial lost for want of workers that wait."""
-    choice, _ = where(seen, seen.tasks, workers)
-    return seen.wall * (1 - 1 / workers) - WARM_START if choice == "processes" else 0.0
+    choice = decide(Facts(seen, workers, seen.tasks))
+    return seen.wall * (1 - 1 / workers) - WARM_START if choice.where == "processes" else 0.0
