@@ -80,7 +80,7 @@ OLD = {"earlier": True}
         (facts(Measured()), "serial", "too little was measured to tell", False),
         (facts(seen(1e-6, 10**4)), "serial", "what is left is worth less than any start", False),
         (facts(seen(0.1), 0), "serial", "what is left is worth less than any start", False),
-        (facts(seen(0.001), start=0.06), "serial", "less than a start of 0.06 s is worth", False),
+        (facts(seen(0.001), start=0.06), "serial", "worth less than a start of 0.06 s", False),
         (facts(seen(0.1, moved=10**9)), "serial", "moving 1000000000 bytes a task costs", False),
         (facts(seen(0.1)), "processes", "10 s are left, in tasks of 0.1 s", False),
         (facts(seen(0.1), None), "processes", "1 s are left, in tasks of 0.1 s", False),

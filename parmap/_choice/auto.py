@@ -65,8 +65,8 @@ class Auto(Executor):
     *make* is also told whether tasks may wait: then more threads than cores are of use.  *tell* is
     given each choice as an event, by the caller's thread.
 
-    A chunk is in `_waiting`, for whoever is free; in `_own`, for the caller alone, because it
-    cannot be sent; in `_sent`, with the pool; or it is the one that the caller runs.
+    Chunks that the caller does not run just now are in `_waiting`, for whoever is free; in `_own`,
+    for the caller alone, because they cannot be sent; or in `_sent`, with the pool.
     """
 
     def __init__(
@@ -121,8 +121,8 @@ class Auto(Executor):
         queue = self._own or self._waiting
         if not queue or seconds == 0:
             return []
-        self._companion.begin(self._facts.seen, self._budget, self._help)
         try:
+            self._companion.begin(self._facts.seen, self._budget, self._help)
             budget = self._budget if self._pool is None else BOOTING
             report = run_here(self._call, queue.popleft(), budget)
         finally:
@@ -174,9 +174,8 @@ class Auto(Executor):
         self._budget = choice.budget or self._budget
         if choice.where != "serial":
             self._start(choice)
-            if self._pool is None:
-                return
-            choice = self._chooser.choose()  # the function may be large: that is known only now
+        if self._pool is not None:  # the function may be large: that is known only now
+            choice = self._chooser.choose()
         if choice.final:
             self._come_back()
 
@@ -196,8 +195,7 @@ class Auto(Executor):
 
     def _share(self) -> None:
         """Give the pool what waits, but what the caller computes until the pool is there."""
-        pool = self._pool
-        if pool is None:
+        if (pool := self._pool) is None:
             return
         if not self._away and pool.ready:
             self._away = self._companion.settled = True

@@ -42,9 +42,9 @@ class Chooser:
 
     def __init__(self, call: Call, workers: int, tell: Tell | None) -> None:
         known = recall(call.fn)
-        self.facts = Facts(known or Measured(), workers)
+        self.facts = Facts(known or Measured(), workers, 0)
         self.facts.earlier = known is not None
-        self.facts.gil, self.facts.can_start = gil_is_on(), can_start()
+        self.facts.gil = gil_is_on()
         self._call = call
         self._tell = tell
         self._last: Choice | None = None
@@ -58,14 +58,14 @@ class Chooser:
         """Choose by the facts as they stand."""
         facts = self.facts
         if facts.pool == "serial":
-            cold = max(WARM_START, COLD_START - _forgone)
-            facts.start = WARM_START if warm.count() else cold
-        choice = decide(facts)
-        if choice.where == "processes" and self._sample and not (facts.seen.moved or facts.long):
-            self._try_sending(*self._sample)
-            choice = decide(facts)
-        self._last = choice
-        return choice
+            facts.start = WARM_START if warm.count() else max(WARM_START, COLD_START - _forgone)
+        self._last = decide(facts)
+        if self._last.where == "processes":
+            facts.can_start = can_start()
+            if facts.can_start and self._sample and not (facts.seen.moved or facts.long):
+                self._try_sending(*self._sample)
+            self._last = decide(facts)
+        return self._last
 
     def say(self, choice: Choice) -> None:
         """Write *choice* to the logger "parmap", and keep it for `tell`.
@@ -102,8 +102,7 @@ class Chooser:
             _forgone += forgone(seen, facts.workers)
         if facts.pool == "processes":
             _forgone = 0.0  # they are warm now
-        if not self._said:
-            facts.remaining = 0
+        if not self._said and (self._tell or imported("logging")):
             self.say(self._last or self.choose())
         if seen.tasks:
             seen.unsendable = ""  # the next call's items and results are others

@@ -1,7 +1,7 @@
 """The thread beside the caller's: it measures, and helps when the caller is busy with a long task.
 
-Assumed: it touches the executor only under `lock`, and only while the caller runs a task, which it
-does without the lock.
+Assumed: it touches the executor only under its lock, and only while the caller runs a task, which
+that does without the lock.
 """
 
 from __future__ import annotations
@@ -65,8 +65,7 @@ class Companion:
         """
         if not (self._started or self.settled):
             self._started = True
-            # Threads that it starts get their context from it.
-            self.settings = settings()
+            self.settings = settings()  # threads that it starts get their context from it anyway
             look = partial(copy_context().run, self._look, seen, help_out)
             with suppress(RuntimeError):  # no thread can be started: then nobody helps
                 Thread(target=look, name="parmap-companion", daemon=True).start()

@@ -60,19 +60,15 @@ def _key(fn: Any) -> Any:
     if type(fn) is FunctionType and not fn.__dict__:
         return fn.__code__  # nearly always
     try:
-        key = _inside(fn)
+        for _ in range(INSIDE):
+            name = "__wrapped__" if issubclass(type(fn), Wrapper) else _inner.get(type(fn))
+            if name is None or (inner := getattr(fn, name, None)) is None:
+                break
+            fn = inner
+        if type(fn) is FunctionType:
+            return fn.__code__
+        key = (type(fn), fn.__qualname__) if type(fn) in (BuiltinFunctionType, type) else type(fn)
         hash(key)
     except Exception:
         return None
     return key
-
-
-def _inside(fn: Any) -> Any:
-    for _ in range(INSIDE):
-        name = "__wrapped__" if issubclass(type(fn), Wrapper) else _inner.get(type(fn))
-        if name is None or (inner := getattr(fn, name, None)) is None:
-            break
-        fn = inner
-    if type(fn) is FunctionType:
-        return fn.__code__
-    return (type(fn), fn.__qualname__) if type(fn) in (BuiltinFunctionType, type) else type(fn)

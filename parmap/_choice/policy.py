@@ -107,6 +107,11 @@ class Facts:
         self.workers = workers
         self.remaining = remaining
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether tasks seem to wait that were not seen yet: noise looks alike."""
+        return self.earlier and self.seen.waits and not self.seen.releases_gil
+
 
 class Choice:
     """Where the rest of a call should run.
@@ -119,18 +124,16 @@ class Choice:
         budget: seconds until the caller should choose again; 0.0 if nothing is known of that.
     """
 
-    def __init__(self, where: Where, why: str, facts: Facts, left: float) -> None:
-        seen, workers = facts.seen, facts.workers
+    def __init__(self, where: Where, why: str, facts: Facts, numbers: dict[str, float]) -> None:
         self.where = where
         self.why = why
-        self.numbers = {"workers": workers, "tasks": seen.tasks, "cost": seen.cost, "left": left}
-        self.numbers |= {"bytes": seen.moved, "packing": seen.packing, "start": facts.start}
-        here = facts.obstacle or seen.unsendable or facts.fleeting or workers < 2
+        self.numbers = numbers
+        here = facts.obstacle or facts.seen.unsendable or facts.fleeting or facts.workers < 2
         self.final = where == "serial" and bool(here or facts.pool != "serial")
-        self.waits = bool(facts.long) or seen.waits
+        self.waits = bool(facts.long) or facts.seen.waits
         self.budget = 0.0
-        if facts.remaining is not None and seen.wall >= SEEN and not _is_doubtful(facts):
-            self.budget = max(target(1), min(SOLO, 2 * left))
+        if facts.remaining is not None and facts.seen.wall >= SEEN and not facts.doubtful:
+            self.budget = max(target(1), min(SOLO, 2 * numbers["left"]))
 
 
 def decide(facts: Facts) -> Choice:
@@ -139,48 +142,33 @@ def decide(facts: Facts) -> Choice:
     An input of unknown length is taken to go on for as long as it did: whatever its end, the choice
     then costs at most twice what the best one would have.
     """
-    seen = facts.seen
-    left = seen.wall if facts.remaining is None else facts.remaining * seen.cost
-    return Choice(*_weigh(facts, left), facts, left)
-
-
-def _weigh(facts: Facts, left: float) -> tuple[Where, str]:
-    seen, saved = facts.seen, 1 - 1 / facts.workers
-    start = facts.start + PACKED * seen.packing
+    seen, cost, saved = facts.seen, facts.seen.cost, 1 - 1 / facts.workers
+    left = seen.wall if facts.remaining is None else facts.remaining * cost
+    gain, start = left * saved, facts.start + PACKED * seen.packing
+    moving = seen.moved * MOVING + HANDLING
+    numbers = {"workers": facts.workers, "tasks": seen.tasks, "cost": cost, "left": left}
+    numbers |= {"start": start, "bytes": seen.moved, "long": facts.long}
     processes: Where = "processes" if facts.can_start else "threads"
-    if facts.obstacle:
-        return "serial", facts.obstacle
-    if facts.workers < 2:
-        return "serial", "one worker is no faster than the caller"
-    if facts.fleeting:
-        return "serial", "items are of no use any more once the next is drawn"
-    if facts.long:
-        free = seen.releases_gil or not facts.gil
-        return "threads" if free else processes, f"a task takes more than {facts.long:.2g} s"
-    if seen.wall < SEEN:
-        return "serial", "too little was measured to tell"
-    if _is_doubtful(facts):
-        return "serial", "whether tasks wait, as in an earlier call, is to be seen"
-    if seen.waits and left > WARM_START:
-        return "threads", f"tasks of {seen.cost:.2g} s mostly wait"
-    if left * saved < WARM_START:
-        return "serial", "what is left is worth less than any start"
-    if not facts.gil:
-        return "threads", "this interpreter has no GIL"
-    if seen.releases_gil:
-        return "threads", f"tasks of {seen.cost:.2g} s release the GIL"
-    if left * saved < start:
-        return "serial", f"{left:.2g} s are left, less than a start of {start:.2g} s is worth"
-    if seen.moved * MOVING + HANDLING > seen.cost * saved:
-        return "serial", f"moving {seen.moved} bytes a task costs more than it saves"
-    if seen.unsendable:
-        return "serial", seen.unsendable
-    return processes, f"{left:.2g} s are left, in tasks of {seen.cost:.2g} s"
-
-
-def _is_doubtful(facts: Facts) -> bool:
-    """Tell whether nothing should follow yet: waiting is believed when seen, noise looks alike."""
-    return facts.earlier and facts.seen.waits and not facts.seen.releases_gil
+    beside: Where = "threads" if seen.releases_gil or not facts.gil else processes
+    rules: tuple[tuple[object, Where, str], ...] = (  # the first that holds
+        (facts.obstacle, "serial", "{obstacle}"),
+        (facts.workers < 2, "serial", "one worker is no faster than the caller"),
+        (facts.fleeting, "serial", "items are of no use any more once the next is drawn"),
+        (facts.long, beside, "a task takes more than {long:.2g} s"),
+        (seen.wall < SEEN, "serial", "too little was measured to tell"),
+        (facts.doubtful, "serial", "whether tasks wait, as in an earlier call, is to be seen"),
+        (seen.waits and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
+        (gain < WARM_START, "serial", "what is left is worth less than any start"),
+        (not facts.gil, "threads", "this interpreter has no GIL"),
+        (seen.releases_gil, "threads", "tasks of {cost:.2g} s release the GIL"),
+        (gain < start, "serial", "{left:.2g} s are left, worth less than a start of {start:.2g} s"),
+        (moving > cost * saved, "serial", "moving {bytes} bytes a task costs more than it saves"),
+        (seen.unsendable, "serial", "{unsendable}"),
+        (True, processes, "{left:.2g} s are left, in tasks of {cost:.2g} s"),
+    )
+    where, why = next((where, why) for holds, where, why in rules if holds)
+    why = why.format(obstacle=facts.obstacle, unsendable=seen.unsendable, **numbers)
+    return Choice(where, why, facts, numbers)
 
 
 def forgone(seen: Measured, workers: int) -> float:
