@@ -38,8 +38,20 @@ _HOMES = {
 }
 
 __all__ = [
-    *("ExecutorUnavailable", "Failure", "TaskTimeout", "WorkerCrashed", "delayed", "parallel"),
-    *("parallel_config", "partition", "pcall", "pimap", "pmap", "pstarmap", "shutdown", "warm"),
+    "ExecutorUnavailable",
+    "Failure",
+    "TaskTimeout",
+    "WorkerCrashed",
+    "delayed",
+    "parallel",
+    "parallel_config",
+    "partition",
+    "pcall",
+    "pimap",
+    "pmap",
+    "pstarmap",
+    "shutdown",
+    "warm",
 ]
 
 

@@ -2,22 +2,29 @@
 
 import itertools
 import logging
-import pickle
 import threading
 from collections import OrderedDict
+from contextvars import copy_context
+from fnmatch import fnmatch
+from pickle import PicklingError
 
 import pytest
 from scripted import Scripted
 
 from parmap import ExecutorUnavailable, pcall, pmap, shutdown
-from parmap._choice import auto, known
+from parmap._choice import auto, chooser, known
 from parmap._choice.auto import Auto
-from parmap._choice.policy import COLD_START, LOOKS, WARM_START, Measured, forgone, where
+from parmap._choice.companion import Companion
+from parmap._choice.options import DEFAULTS
+from parmap._choice.plan import choose, sizes
+from parmap._choice.policy import COLD_START, LOOKS, WARM_START, Facts, Measured, decide, forgone
 from parmap._engine.chunking import Sizes
 from parmap._engine.items import LazyItems
 from parmap._engine.scheduler import Run
 from parmap._engine.source import Source
+from parmap._executors.serial import Serial
 from parmap._records.work import Call, Report, Unsendable
+from parmap._workers.tasks import loading, nested
 
 
 def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
@@ -27,6 +34,13 @@ def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
     measured.looks, measured.free = looks, free
     measured.moved, measured.unsendable = moved, "" if sendable else "no"
     return measured
+
+
+def facts(measured, remaining=100, workers=2, **others):
+    """Return what is known when *measured* was seen, and *others* by name."""
+    known = Facts(measured, workers, remaining)
+    vars(known).update(others)
+    return known
 
 
 @pytest.mark.parametrize(
@@ -54,15 +68,89 @@ def test_the_choice_is_what_ends_the_call_first(measured, remaining, workers, wa
     """The place is chosen by what is left, what a start costs, what is moved, what the tasks do."""
     start = WARM_START if warm else COLD_START
 
-    assert where(measured, remaining, workers, start)[0] == choice
+    assert decide(facts(measured, remaining, workers, start=start)).where == choice
+
+
+OLD = {"earlier": True}
+
+
+@pytest.mark.parametrize(
+    ("known", "where", "why", "final"),
+    [
+        (facts(Measured()), "serial", "too little was measured to tell", False),
+        (facts(seen(1e-6, 10**4)), "serial", "what is left is worth less than any start", False),
+        (facts(seen(0.1), 0), "serial", "what is left is worth less than any start", False),
+        (facts(seen(0.001), start=0.06), "serial", "worth less than a start of 0.06 s", False),
+        (facts(seen(0.1, moved=10**9)), "serial", "moving 1000000000 bytes a task costs", False),
+        (facts(seen(0.1)), "processes", "10 s are left, in tasks of 0.1 s", False),
+        (facts(seen(0.1), None), "processes", "1 s are left, in tasks of 0.1 s", False),
+        (facts(seen(0.1), can_start=False), "threads", "10 s are left, in tasks of 0.1 s", False),
+        (facts(seen(0.1), gil=False), "threads", "this interpreter has no GIL", False),
+        (facts(seen(0.1, looks=9, free=9)), "threads", "tasks of 0.1 s release the GIL", False),
+        (facts(seen(0.1, cpu=0)), "threads", "tasks of 0.1 s mostly wait", False),
+        # what an earlier call has measured
+        (facts(seen(0.1), **OLD), "processes", "10 s are left", False),
+        (facts(seen(0.1, cpu=0), **OLD), "serial", "whether tasks wait, as in an earlier", False),
+        (facts(seen(0.1, 10, 0, 9, 9), **OLD), "threads", "tasks of 0.1 s mostly wait", False),
+        # a task that is long now
+        (facts(Measured(), long=0.03), "processes", "a task takes more than 0.03 s", False),
+        (facts(Measured(), long=0.03, gil=False), "threads", "a task takes more than", False),
+        (facts(Measured(), long=0.03, can_start=False), "threads", "a task takes more", False),
+        (facts(seen(0.1, looks=9, free=9), long=0.03), "threads", "a task takes more", False),
+        # nothing else is possible, or worth it any more
+        (facts(seen(0.1), workers=1), "serial", "one worker is no faster than the caller", True),
+        (facts(seen(0.1), fleeting=True), "serial", "items are of no use any more", True),
+        (facts(seen(0.1, sendable=False)), "serial", "no", True),
+        (facts(seen(0.1), start=99.0, pool="processes"), "serial", "less than a start of", True),
+        (facts(seen(0.1), obstacle="no processes here"), "serial", "no processes here", True),
+        (facts(seen(0.1), long=1.0, obstacle="fn is a lock"), "serial", "fn is a lock", True),
+    ],
+)
+def test_every_choice_has_its_reason(known, where, why, final):
+    """Each choice that auto can make says why, and whether it is the last."""
+    choice = decide(known)
+
+    assert (choice.where, choice.final) == (where, final)
+    assert why in choice.why
+    assert {type(number) for number in choice.numbers.values()} <= {int, float}
+
+
+@pytest.mark.parametrize(
+    ("known", "waits"),
+    [
+        (facts(seen(0.1, cpu=0)), True),
+        (facts(seen(0.1, looks=9, free=9)), False),
+        (facts(seen(0.1, looks=9, free=9), long=0.03), True),
+    ],
+)
+def test_threads_for_what_may_wait_are_more_than_the_cores(known, waits):
+    """A choice says whether its tasks may wait, as one may that is long and not over yet."""
+    assert decide(known).where == "threads"
+    assert decide(known).waits is waits
+
+
+@pytest.mark.parametrize(
+    ("known", "budget"),
+    [
+        (facts(Measured()), 0.0),
+        (facts(seen(0.001), None, start=0.06), 0.0),
+        (facts(seen(0.001), 10, start=0.06), 0.02),
+        (facts(seen(0.001), 100, start=0.06), 0.2),
+        (facts(seen(0.001), 1000, start=9.0), 0.5),
+        (facts(seen(0.001, cpu=0), 100, **OLD), 0.0),
+    ],
+)
+def test_the_caller_chooses_again_when_what_is_left_may_be_over(known, budget):
+    """The caller computes on for twice what is left, within bounds, if that is known."""
+    assert decide(known).budget == pytest.approx(budget)
 
 
 def test_an_endless_input_costs_at_most_twice_the_best():
     """Without a known end, workers are started once as much was spent as a start costs."""
     spent = COLD_START * 2.1
 
-    assert where(seen(spent / 10), None, 2, COLD_START)[0] == "processes"
-    assert where(seen(spent / 20), None, 2, COLD_START)[0] == "serial"
+    assert decide(facts(seen(spent / 10), None, start=COLD_START)).where == "processes"
+    assert decide(facts(seen(spent / 20), None, start=COLD_START)).where == "serial"
 
 
 def test_what_was_learnt_gives_way_to_what_is_seen(slow):
@@ -82,7 +170,7 @@ def _forget(monkeypatch):
     """Let every test meet its functions for the first time, without workers of other tests."""
     shutdown()
     monkeypatch.setattr(known, "_known", OrderedDict())
-    monkeypatch.setattr(auto, "_forgone", 0.0)
+    monkeypatch.setattr(chooser, "_forgone", 0.0)
 
 
 @pytest.fixture
@@ -104,7 +192,7 @@ def slow(monkeypatch):
 
     monkeypatch.setattr(auto, "run_here", scripted)
     # Nobody looks beside tasks that only seem to take time: it would see the machine's other work.
-    monkeypatch.setattr(Auto, "_look", lambda self: None)
+    monkeypatch.setattr(Companion, "_look", lambda *_: None)
     return cost
 
 
@@ -131,10 +219,11 @@ class World:
         return self.pools[-1]
 
 
-def results(world, items, workers=2, size=None):
-    source = Source((items,))
-    executor = Auto(Call(world.fn, "item"), source, workers, world.make)
-    run = Run(source, executor, Sizes(size, executor.known))
+def results(world, items, workers=2, size=None, tell=None):
+    source, call = Source((items,)), Call(world.fn, "item")
+    executor = Auto(call, source, workers, world.make, tell)
+    options = {**DEFAULTS, "chunksize": size or "auto"}
+    run = Run(source, executor, sizes(call, executor, options))
     values = {}
     while batches := run.advance():
         for batch in batches:
@@ -318,13 +407,6 @@ def test_no_more_is_given_away_than_a_booting_pool_takes(slow):
 
 def test_a_pool_that_breaks_leaves_everything_to_the_caller(slow):
     """If no worker can be started any more, what the pool had runs here, with one warning."""
-
-    class Breaking(Pool):
-        def submit(self, chunk):
-            if len(self.log) > 1:
-                raise ExecutorUnavailable("no more processes")
-            super().submit(chunk)
-
     world = World(str, Breaking)
 
     with pytest.warns(RuntimeWarning, match="parmap runs serially: no more processes"):
@@ -348,7 +430,7 @@ def test_a_function_that_cannot_be_sent_runs_in_the_caller(slow):
 
     def refuse(choice, waits):
         world.asked.append(choice)
-        raise pickle.PicklingError("fn is a lock")
+        raise PicklingError("fn is a lock")
 
     world.make = refuse
 
@@ -433,10 +515,6 @@ def test_tasks_of_many_functions_are_not_known(slow):
 
 def test_a_function_too_large_to_send_stays(slow):
     """Where pickling the function took longer than workers would save, the caller does the rest."""
-
-    class Heavy(Pool):
-        packing = 1000.0
-
     world = World(str, Heavy)
 
     assert results(world, range(40)) == [str(n) for n in range(40)]
@@ -454,6 +532,193 @@ def test_the_choice_is_logged(slow, caplog):
     assert [r.name for r in caplog.records] == ["parmap"]
     assert "processes: " in caplog.text
     assert "s are left, in tasks of 0.1 s" in caplog.text
+
+
+class Breaking(Pool):
+    """A pool that takes two chunks."""
+
+    def submit(self, chunk):
+        if len(self.log) > 1:
+            raise ExecutorUnavailable("no more processes")
+        super().submit(chunk)
+
+
+class Heavy(Pool):
+    """A pool whose function took long to pickle."""
+
+    packing = 1000.0
+
+
+class Bare(Pool):
+    """A pool whose workers cannot load the function."""
+
+    def wait(self, seconds):
+        raise ImportError("no module named x")
+
+
+def refusing(error):
+    """Return what stands for a pool that cannot be made."""
+
+    def refuse(*_, **__):
+        raise error
+
+    return refuse
+
+
+def lock(x):
+    return threading.Lock()
+
+
+FAR = "processes: * s are left, in tasks of * s"
+STORIES = {
+    "all is done at once": (1e-9, [str], {}, ["serial: too little was measured to tell"]),
+    "little is left": (0.01, [str], {"items": range(4)}, ["serial: *less than a start of 0.06 s*"]),
+    "one worker": (0.1, [str], {"workers": 1}, ["serial: one worker is no faster than the caller"]),
+    "groups": (
+        *(0.1, [lambda pair: sum(pair[1])]),
+        {"items": (pair for pair in itertools.groupby(range(9)))},
+        ["serial: items are of no use any more once the next is drawn"],
+    ),
+    "work": (0.1, [str], {}, [FAR]),
+    "a large function": (0.1, [str, Heavy], {}, [FAR, "serial: *less than a start of *"]),
+    "a result that stays": (0.1, [lock], {}, ["serial: *lock*"]),
+    "a function that stays": (0.1, [str, refusing(PicklingError("fn"))], {}, ["serial: fn"]),
+    "no worker": (0.1, [str, refusing(ExecutorUnavailable("none"))], {}, ["serial: none"]),
+    "no worker any more": (0.1, [str, Breaking], {}, [FAR, "serial: no more processes"]),
+    "no such module": (0.1, [str, Bare], {}, [FAR, "serial: fn cannot be loaded *: no module*"]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:parmap runs")
+@pytest.mark.parametrize("story", STORIES)
+def test_what_is_chosen_is_told_as_it_is_logged(slow, caplog, story):
+    """Log and observers have each choice with its reason, staying in the caller included."""
+    cost, world, options, lines = STORIES[story]
+    slow.update(wall=cost, cpu=cost)
+    told = []
+
+    with caplog.at_level(logging.DEBUG, "parmap"):
+        results(World(*world), **{"items": range(40), "tell": told.append, **options})
+
+    assert [f"{event.where}: {event.why}" for event in told] == caplog.messages
+    assert len(told) == len(lines)
+    assert all(map(fnmatch, caplog.messages, lines)), caplog.messages
+    for event in told:
+        assert {type(number) for number in event.facts.values()} <= {int, float}
+
+
+def test_a_long_task_is_told_of_by_the_callers_thread():
+    """Observers hear of a choice of the companion when the caller is at it again."""
+    given = threading.Event()
+
+    class Beside(Pool):
+        def submit(self, chunk):
+            super().submit(chunk)
+            given.set()
+
+    told = []
+    results(
+        World(lambda x: x or given.wait(30), Beside),
+        [0, 1],
+        tell=lambda event: told.append((event.why, threading.current_thread())),
+    )
+
+    assert [thread for _, thread in told] == [threading.current_thread()]
+    assert told[0][0].startswith("a task takes more than ")
+
+
+def test_a_map_that_takes_no_time_logs_nothing(caplog):
+    """A few cheap tasks of a known function run without a choice that could be told."""
+    pmap(int, ["1", "2", "3"])
+
+    with caplog.at_level(logging.DEBUG, "parmap"):
+        assert pmap(int, ["4", "5"]) == [4, 5]
+    assert not caplog.messages
+
+
+class Waking(Pool):
+    """A pool that counts how often it was woken."""
+
+    woken = 0
+
+    def wake(self):
+        self.woken += 1
+
+
+def test_who_wakes_auto_wakes_its_pool(slow):
+    """A wake reaches the pool, if there is one, also when that is closed."""
+    known.remember(str, seen(1.0))
+    world = World(str, Waking)
+    executor = Auto(Call(str, "item"), Source((range(40),)), 2, world.make)
+
+    executor.wake()
+    executor.close()
+    executor.wake()
+
+    assert world.pools[0].woken == 2
+
+
+def test_without_a_pool_nobody_need_be_woken():
+    """Where the caller runs all, a wake is nothing to anybody."""
+    executor = Auto(Call(str, "item"), Source((range(40),)), 2, World(str).make)
+
+    executor.wake()
+
+    assert executor.wait(None) == []
+    executor.close()
+
+
+# What else is chosen, and told
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "where", "why"),
+    [
+        ({"executor": "serial"}, True, "serial", "asked for by executor="),
+        ({"executor": "threads", "workers": 3}, True, "threads", "asked for by executor="),
+        ({"executor": "processes"}, True, "processes", "asked for by executor="),
+        ({"timeout": 9.0}, False, "processes", "asked for by timeout="),
+        ({"max_tasks_per_worker": 9}, False, "processes", "asked for by max_tasks_per_worker="),
+        ({"retries": 1}, False, "processes", "failures are to be contained"),
+        ({"initializer": list}, False, "processes", "workers are to be initialized"),
+    ],
+)
+def test_every_executor_is_told_with_its_reason(options, asked, where, why):
+    """An executor that is not chosen by measurements is told at once, with the reason."""
+    told = []
+    call = Call(str, "item", options.get("initializer"))
+
+    choose(call, Source(([],)), {**DEFAULTS, **options}, asked=asked, tell=told.append).close()
+
+    assert [(event.where, event.why) for event in told] == [(where, why)]
+    assert told[0].facts["workers"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "why"), [(nested, "nested in a worker"), (loading, "a worker is loading")]
+)
+def test_inside_a_worker_the_reason_is_told(variable, why):
+    """A call in a worker runs serially, and observers learn why."""
+    told = []
+
+    def inside():
+        variable.set(1)
+        choose(Call(str, "item"), Source(([],)), DEFAULTS, asked=False, tell=told.append).close()
+
+    copy_context().run(inside)
+
+    assert [(event.where, event.why) for event in told] == [("serial", why)]
+
+
+def test_an_observer_that_raises_leaves_no_executor_behind(monkeypatch):
+    """What an observer raises when it is told of an executor closes that."""
+    closed = []
+    monkeypatch.setattr(Serial, "close", lambda self: closed.append(self))
+    options = {**DEFAULTS, "executor": "serial"}
+
+    with pytest.raises(ZeroDivisionError):
+        choose(*(Call(str, "item"), Source(([],)), options), asked=True, tell=lambda event: 1 / 0)
+    assert len(closed) == 1
 
 
 def test_an_error_in_the_caller_is_the_callers_own():

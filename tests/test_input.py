@@ -18,8 +18,8 @@ from scripted import Scripted
 import parmap
 from parmap import pimap, pmap, pstarmap
 from parmap._choice import known
-from parmap._choice.auto import FasterSwitching
-from parmap._choice.policy import Measured, where
+from parmap._choice.companion import FasterSwitching
+from parmap._choice.policy import Facts, Measured, decide
 from parmap._engine.chunking import Sizes
 from parmap._engine.scheduler import Run
 from parmap._engine.source import Source
@@ -597,8 +597,12 @@ def test_without_a_gil_threads_are_chosen_because_of_that():
     seen = Measured()
     seen.tasks, seen.wall, seen.cpu = 10, 1.0, 1.0
 
-    assert where(seen, 100, 2, gil=True)[0] == "processes"
-    assert where(seen, 100, 2, gil=False) == ("threads", "this interpreter has no GIL")
+    facts = Facts(seen, 2, 100)
+
+    assert decide(facts).where == "processes"
+    facts.gil = False
+    choice = decide(facts)
+    assert (choice.where, choice.why) == ("threads", "this interpreter has no GIL")
 
 
 # Nothing that the loop does not raise
@@ -680,7 +684,7 @@ def test_errors_of_tasks_whose_results_cannot_be_sent(long_tasks):
 def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
     """A map that loses a second because something cannot be sent warns, naming the part."""
     lock = threading.Lock()
-    monkeypatch.setattr("parmap._choice.auto.DEAR", 0.02)
+    monkeypatch.setattr("parmap._choice.chooser.DEAR", 0.02)
 
     def fn(x):
         with lock:
@@ -696,7 +700,7 @@ def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
 def test_a_warning_that_is_an_error_costs_no_results(monkeypatch):
     """Under a filter that makes warnings errors, the map completes all the same."""
     lock = threading.Lock()
-    monkeypatch.setattr("parmap._choice.auto.DEAR", 0.02)
+    monkeypatch.setattr("parmap._choice.chooser.DEAR", 0.02)
 
     def fn(x):
         with lock:

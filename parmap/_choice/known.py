@@ -11,7 +11,6 @@ from .._records.callables import Wrapper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from .policy import Measured
@@ -22,14 +21,14 @@ INSIDE = 8
 KNOWN = 256
 """Functions whose measurements are remembered."""
 _known: OrderedDict[Any, Measured] = OrderedDict()
-_inner: dict[type, Callable[[Any], Any]] = {
-    partial: lambda fn: fn.func,
-    MethodType: lambda fn: fn.__func__,
-    FunctionType: lambda fn: fn.__dict__.get("__wrapped__"),
-    type(lru_cache(lambda: None)): lambda fn: fn.__dict__.get("__wrapped__"),
+_inner = {
+    partial: "func",
+    MethodType: "__func__",
+    FunctionType: "__wrapped__",
+    type(lru_cache(lambda: None)): "__wrapped__",
 }
-"""What a callable of exactly such a type wraps, None if nothing.  Others are not looked into: an
-attribute of a mock or a proxy may be anything, and take any time."""
+"""Where a callable of exactly such a type has what it wraps, if anything.  Others are not looked
+into: an attribute of a mock or a proxy may be anything, and take any time."""
 
 
 def recall(fn: Any) -> Measured | None:
@@ -61,22 +60,15 @@ def _key(fn: Any) -> Any:
     if type(fn) is FunctionType and not fn.__dict__:
         return fn.__code__  # nearly always
     try:
-        key = _inside(fn)
+        for _ in range(INSIDE):
+            name = "__wrapped__" if issubclass(type(fn), Wrapper) else _inner.get(type(fn))
+            if name is None or (inner := getattr(fn, name, None)) is None:
+                break
+            fn = inner
+        if type(fn) is FunctionType:
+            return fn.__code__
+        key = (type(fn), fn.__qualname__) if type(fn) in (BuiltinFunctionType, type) else type(fn)
         hash(key)
     except Exception:
         return None
     return key
-
-
-def _inside(fn: Any) -> Any:
-    for _ in range(INSIDE):
-        look = _inner.get(type(fn))
-        if issubclass(type(fn), Wrapper):
-            fn = fn.__wrapped__
-        elif look is None or (inner := look(fn)) is None:
-            break
-        else:
-            fn = inner
-    if type(fn) is FunctionType:
-        return fn.__code__
-    return (type(fn), fn.__qualname__) if type(fn) in (BuiltinFunctionType, type) else type(fn)

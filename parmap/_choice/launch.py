@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from .._engine.chunking import Sizes
 from .._engine.results import collect
 from .._engine.scheduler import Run
 from .._engine.source import Source
 from .arguments import check_callable, check_iterables, check_task
 from .auto import run_at_once
 from .options import DEFAULTS, resolve
-from .plan import choose, contain_failures
+from .plan import choose, sizes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,14 +62,8 @@ def launch(
         observers = Observers()
     tell = None if observers is None else observers.tell
     executor = choose(call, source, options, asked=asked, tell=tell)
-    size = options["chunksize"]
-    sizes = Sizes(
-        None if size == "auto" else int(size),
-        executor.known,
-        contain_failures=contain_failures(options),
-        most=options["max_tasks_per_worker"],
-    )
-    run = Run(source, executor, sizes, int(options["retries"]), observers, first)
+    cut = sizes(call, executor, options)
+    run = Run(source, executor, cut, int(options["retries"]), observers, first)
     if options["progress"] is not False and observers is not None:
         from .._observers.progress import Bar
 

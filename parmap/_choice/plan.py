@@ -6,74 +6,105 @@ The only room that knows all executors.
 from __future__ import annotations
 
 import os
+from time import perf_counter
 
-from .._engine.chunking import SOLO, budget
+from .._engine.chunking import SOLO, Sizes, budget
 from .._executors.serial import Serial
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
 from .._workers import warm
 from .._workers.tasks import loading, nested
 from .auto import Auto
+from .chooser import can_start
+from .known import recall
 from .options import OWN_WORKERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from .._engine.executor import Executor
     from .._engine.source import Source
     from .._executors.queued import Queued
     from .._records.work import Call
+    from .chooser import Tell
     from .policy import Where
 
 
 def choose(
-    call: Call,
-    source: Source,
-    options: dict[str, Any],
-    *,
-    asked: bool,
-    tell: Callable[[object], None] | None = None,  # noqa: ARG001 - nobody tells of choices yet
+    call: Call, source: Source, options: dict[str, Any], *, asked: bool, tell: Tell | None = None
 ) -> Executor:
     """Return the executor for *call*; *asked* says that the call itself named one.
 
-    Raises ExecutorUnavailable if it cannot run here, ValueError or TypeError if the options do not
-    fit it, PicklingError if the function cannot be sent to it.
+    *tell* is given each choice as an event.  Raises ExecutorUnavailable if the executor cannot run
+    here, ValueError or TypeError if the options do not fit it, PicklingError if the function cannot
+    be sent to it.
     """
-    name, workers = options["executor"], options["workers"]
-    if loading.get():  # workers of a worker that is not there yet would load the same, without end
-        return Serial(call, SOLO)
+    executor, why = _choose(call, source, options, asked, tell)
+    if tell is not None and not isinstance(executor, Auto):  # which tells itself
+        from .._records.events import Chosen
+
+        where = type(executor).__module__.rpartition(".")[2]  # the names of the modules are theirs
+        try:
+            tell(Chosen(perf_counter(), where, why, {"workers": executor.workers}))
+        except BaseException:
+            executor.close()
+            raise
+    return executor
+
+
+def _choose(
+    call: Call, source: Source, options: dict[str, Any], asked: bool, tell: Tell | None
+) -> tuple[Executor, str]:
+    """Return the executor and why: from the situation that allows no other to the free choice."""
+    name, workers, why = options["executor"], options["workers"], "asked for by executor="
     own = [option for option in OWN_WORKERS if options[option] is not None]
+    if loading.get():  # workers of a worker that is not there yet would load the same, without end
+        return Serial(call, SOLO), "a worker is loading"
     if nested.get() and not asked:
         if own:  # one task at a time, as in the worker itself, but in a worker that can be killed
-            return _own_processes(call, 1, source, options)
-        return Serial(call, SOLO)
+            return _own_processes(call, 1, source, options), "nested in a worker"
+        return Serial(call, SOLO), "nested in a worker"
     if not isinstance(name, str):
-        return _borrowed(call, name)
+        return _borrowed(call, name), why
     if name == "serial":
-        return Serial(call, SOLO)
+        return Serial(call, SOLO), why
     if name == "threads":
-        return _threads(call, workers)
+        return _threads(call, workers), why
     if name in ("multiprocessing", "futures", "joblib"):
         from .._executors.start_method import starting
 
         _check_depth(name)
         with starting(name):
-            return _pool(call, name, workers)
+            return _pool(call, name, workers), why
     workers = count(workers, usable_cpus())
-    if name == "processes" or own:
-        return _own_processes(call, workers, source, options)
+    if name == "processes":
+        return _own_processes(call, workers, source, options), why
+    if own:
+        return _own_processes(call, workers, source, options), f"asked for by {own[0]}="
+    if (contained := contain_failures(options)) or call.initializer is not None:
+        # No task runs in the caller.
+        why = "failures are to be contained" if contained else "workers are to be initialized"
+        return _elsewhere(call, workers, source, options), why
 
     def make(where: Where, waits: bool) -> Executor:
-        if where == "processes" and _can_start():
+        if where == "processes":
             return _processes(call, workers, source, options)
         return _threads(call, options["workers"] if waits else workers)
 
-    if contain_failures(options) or call.initializer is not None:
-        # Asked to contain failures, or to prepare workers: no task runs in the caller.
-        return _processes_or_threads(call, workers, source, options)
-    return Auto(call, source, workers, make)
+    return Auto(call, source, workers, make, tell), "the loop is measured"
+
+
+def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
+    """Return what sizes the chunks of *call* for *executor*."""
+    size = options["chunksize"]
+    known = recall(call.fn) if isinstance(executor, Auto) else None
+    return Sizes(
+        None if size == "auto" else int(size),
+        (known.tasks, known.cost) if known else None,
+        contain_failures=contain_failures(options),
+        most=options["max_tasks_per_worker"],
+    )
 
 
 def _threads(call: Call, workers: int | None) -> Executor:
@@ -131,15 +162,6 @@ def _check_depth(name: str) -> None:
         )
 
 
-def _can_start() -> bool:
-    """Tell whether there is a Python to start workers with."""
-    try:
-        interpreter()
-    except ExecutorUnavailable:
-        return False
-    return True
-
-
 def _own_processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
@@ -167,12 +189,11 @@ def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]
     return _pool(call, "futures", workers)
 
 
-def _processes_or_threads(
-    call: Call, workers: int, source: Source, options: dict[str, Any]
-) -> Executor:
+def _elsewhere(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
+    """Return processes, or else threads, where no task may run in the caller."""
     from pickle import PicklingError
 
-    if not _can_start():
+    if not can_start():
         return _threads(call, options["workers"])
     try:
         return _processes(call, workers, source, options)

@@ -1,0 +1,183 @@
+"""What "auto" knows of a call, what it chooses because of that, and who is told."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from time import perf_counter
+
+from .._engine.chunking import SOLO
+from .._records.errors import ExecutorUnavailable
+from .._records.frames import warn
+from .._records.machine import gil_is_on, imported, interpreter
+from .._workers import warm
+from .._workers.tasks import run_here
+from .known import recall, remember
+from .policy import COLD_START, WARM_START, Facts, Measured, decide, forgone
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._records.work import Call, Report
+    from .policy import Choice
+
+    Tell = Callable[[object], None]
+
+
+FEW = 8
+"""Tasks for each that cannot be sent: if there are as many, that one may run in the caller."""
+DEAR = 1.0
+"""Seconds lost in the caller, because something cannot be sent, that are worth a warning."""
+_forgone = 0.0
+"""Seconds that calls since the last start lost because workers had to be started.  They count
+against the next start: many small calls get workers once they have lost what these cost."""
+
+
+class Chooser:
+    """Gathers the *facts* of a call, and says what they lead to.
+
+    *tell* is given each choice as an event.
+    """
+
+    def __init__(self, call: Call, workers: int, tell: Tell | None) -> None:
+        known = recall(call.fn)
+        self.facts = Facts(known or Measured(), workers, 0)
+        self.facts.earlier = known is not None
+        self.facts.gil = gil_is_on()
+        self._call = call
+        self._tell = tell
+        self._last: Choice | None = None
+        self._untold: deque[object] = deque()
+        self._said = False
+        self._sample: tuple[object, object] | None = None  # an input and its result
+        self._refused = 0  # tasks so far that could not be sent, or their results
+        self._lost = 0.0  # seconds in the caller since it is known that something cannot be sent
+
+    def choose(self) -> Choice:
+        """Choose by the facts as they stand."""
+        facts = self.facts
+        if facts.pool == "serial":
+            facts.start = WARM_START if warm.count() else max(WARM_START, COLD_START - _forgone)
+        self._last = decide(facts)
+        if self._last.where == "processes":
+            facts.can_start = can_start()
+            if facts.can_start and self._sample and not (facts.seen.moved or facts.long):
+                self._try_sending(*self._sample)
+            self._last = decide(facts)
+        return self._last
+
+    def say(self, choice: Choice) -> None:
+        """Write *choice* to the logger "parmap", and keep it for `tell`.
+
+        Who wants to see debug lines has imported logging.
+        """
+        self._said = True
+        if (logging := imported("logging")) is not None:
+            logging.getLogger("parmap").debug("%s: %s", choice.where, choice.why)
+        if self._tell is not None:
+            from .._records.events import Chosen
+
+            self._untold.append(Chosen(perf_counter(), choice.where, choice.why, choice.numbers))
+
+    def tell(self) -> None:
+        """Tell what was said: in the caller's thread, where not all is chosen."""
+        while self._untold and self._tell is not None:
+            self._tell(self._untold.popleft())
+
+    def measure(self, report: Report) -> None:
+        """Learn from tasks that ran."""
+        seen = self.facts.seen
+        seen.tasks += len(report.values)
+        seen.wall += report.seconds
+        seen.cpu += report.cpu
+        if report.values and not report.caught:
+            self._sample = report.chunk.items[0], report.values[0]
+
+    def close(self, *, stayed: bool) -> None:
+        """Remember what was learnt; *stayed* says that the call has ended in the caller."""
+        global _forgone
+        facts, seen = self.facts, self.facts.seen
+        if stayed and facts.workers > 1:
+            _forgone += forgone(seen, facts.workers)
+        if facts.pool == "processes":
+            _forgone = 0.0  # they are warm now
+        if not self._said and (self._tell or imported("logging")):
+            self.say(self._last or self.choose())
+        if seen.tasks:
+            seen.unsendable = ""  # the next call's items and results are others
+            remember(self._call.fn, seen)
+        self.tell()
+
+    # What cannot be sent to another process
+
+    def _try_sending(self, item: object, result: object) -> None:
+        """Pickle an input and a result: how large are they, and can they be sent at all?"""
+        from .._wire.messages import TRIED_BYTES
+        from .._wire.pickling import dumps, loads
+        from .._wire.refusal import refusal
+        from .._wire.shared_objects import Spawning
+
+        moved, seen = 0, self.facts.seen
+        names = {"args[0]" if self._call.shape == "item" else "args": item, "result": result}
+        for name, part in names.items():
+            try:
+                with Spawning() as spawning:  # locks and their like travel out, not back
+                    data = dumps(part, None, spawning.reducers if name != "result" else None)
+                if name == "result" and len(data) <= TRIED_BYTES:
+                    loads(data)
+                moved += len(data)
+            except Exception as error:
+                seen.unsendable = refusal(part, name, error)
+                return
+        seen.moved = moved
+
+    def accept(self, report: Report) -> bool:
+        """Learn from the *report* of a pool, and run here the tasks that could not be sent back.
+
+        False if it is on a single task that could not be sent out: nobody has run that.
+        """
+        if self.facts.pool == "processes":  # threads share a lock, and measure each other
+            self.measure(report)
+        if report.loss is not None and report.loss.kind == "unpicklable" and len(report.chunk) == 1:
+            self._note(report.loss.error)
+            return False
+        for position, caught in list(report.caught.items()):
+            if caught.kind == "unpicklable":
+                self._note(caught.exception)
+                again = run_here(self._call, report.chunk.part(position, position + 1), SOLO)
+                del report.caught[position]
+                report.values[position] = again.values[0]
+                if again.caught:
+                    report.caught[position] = again.caught[0]
+        return True
+
+    def _note(self, error: BaseException) -> None:
+        self._refused += 1
+        self.facts.seen.unsendable = str(error)
+
+    def is_hopeless(self) -> bool:
+        """Tell whether too much cannot be sent to go on with it."""
+        return self._refused > 1 and self._refused * FEW > self.facts.seen.tasks
+
+    def complain(self, seconds: float) -> None:
+        """Say once what keeps tasks here, when that costs more than it would to be told.
+
+        One that took *seconds* has just run here.
+        """
+        if not (why := self.facts.seen.unsendable):
+            return
+        before = self._lost
+        self._lost += seconds * (1 - 1 / self.facts.workers)
+        if before < DEAR <= self._lost:
+            with suppress(RuntimeWarning):  # a filter makes it an error, which costs the results
+                warn(f"parmap runs these tasks one after the other: {why}")
+
+
+def can_start() -> bool:
+    """Tell whether there is a Python to start workers with."""
+    try:
+        interpreter()
+    except ExecutorUnavailable:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""The thread beside the caller's: it measures, and helps when the caller is busy with a long task.
+
+Assumed: it touches the executor only under its lock, and only while the caller runs a task, which
+that does without the lock.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from threading import Lock, Thread
+from time import perf_counter, sleep
+
+from .._records.machine import settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._engine.source import Source
+    from .policy import Measured
+
+
+LONG = 0.01
+"""Seconds beyond the end of its time after which a chunk has met a long task: then workers are
+started beside it.  That costs a start for nothing if it was the last task; not doing it costs the
+others as long as it goes on."""
+HASTE = 0.0002
+"""Seconds of switch interval while the companion starts workers."""
+LOOK = 0.001
+"""Seconds between two looks of the companion."""
+LATE = 0.5
+"""Of a switch interval (5 ms, if the program has set no other), by which a look comes late if it
+had to wait for the GIL, which is handed over once an interval, and not only for a processor."""
+SHORTEST = 0.002
+"""Seconds of switch interval below which waiting for the GIL cannot be told from waiting for a
+processor: then nothing is measured."""
+
+
+class Companion:
+    """Measures how freely a thread runs beside the tasks, until one of them is long.
+
+    Attributes:
+        settled: whether nothing is left to choose, which ends it.
+        settings: for threads that it starts: gives them the settings of the caller's.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.settled = False
+        self._source = source
+        self._started = False
+        self._lock = Lock()
+        self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
+        self._asked = 0.0  # how long the input had taken in all by then
+        self._budget = 0.0  # how long the chunk may take
+
+    def begin(self, seen: Measured, budget: float, help_out: Callable[[float], bool]) -> None:
+        """Be told that the caller begins to run a chunk, for *budget* seconds.
+
+        What is measured goes to *seen*.  When a task takes longer than a number of seconds,
+        *help_out* of it tells whether it could help.
+        """
+        if not (self._started or self.settled):
+            self._started = True
+            self.settings = settings()  # threads that it starts get their context from it anyway
+            look = partial(copy_context().run, self._look, seen, help_out)
+            with suppress(RuntimeError):  # no thread can be started: then nobody helps
+                Thread(target=look, name="parmap-companion", daemon=True).start()
+        self._budget = budget
+        self._asked = self._source.asked
+        self._since = perf_counter()
+
+    def end(self) -> None:
+        """Be told that the caller has run its chunk; return when nobody helps any more."""
+        with self._lock:
+            self._since = 0.0
+
+    def _look(self, seen: Measured, help_out: Callable[[float], bool]) -> None:
+        while not self.settled:
+            interval, asked = sys.getswitchinterval(), self._source.is_asked
+            before = perf_counter()
+            sleep(LOOK)
+            late = perf_counter() - before - LOOK
+            since = self._since
+            # While the input is asked, no task runs.
+            if since and since < before and not (asked or self._source.is_asked):
+                since_asked = since + self._source.asked - self._asked
+                if interval >= SHORTEST:
+                    seen.looks += 1
+                    seen.free += late < LATE * interval
+                long = self._budget + LONG
+                if before - since_asked > long:
+                    with self._lock:
+                        if self._since == since and help_out(long):
+                            return
+
+
+class FasterSwitching:
+    """While somebody is in here, threads take turns more often.
+
+    A pure Python task gives up the GIL once an interval, and a start asks for it a hundred times
+    (imports, files, a process): at the usual 5 ms that would take half a second.  The interval
+    belongs to the program: the last of those who are in here at the same time puts it back, unless
+    somebody else has set it meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._users = 0
+        self._before = 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = sys.getswitchinterval()
+                sys.setswitchinterval(min(HASTE, self._before))
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users and abs(sys.getswitchinterval() - min(HASTE, self._before)) < 1e-6:
+                sys.setswitchinterval(self._before)
+
+    def forget(self) -> None:
+        """In a forked child: those threads are the parent's."""
+        self._lock = Lock()
+        if self._users:
+            self._users = 1
+            self.__exit__()
+
+
+faster_switching = FasterSwitching()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=faster_switching.forget)
