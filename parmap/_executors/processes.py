@@ -32,15 +32,11 @@ from .._records.work import Loss, Report, Unsendable
 from .._wire.channel import STALLED
 from .._wire.messages import (
     LACKING,
-    LAST_STATE,
-    NEW_STATE,
-    NO_CHANGE,
     READY,
     STALE,
     UNFIT,
     SerializedCall,
 )
-from .._wire.shared_objects import Spawning
 from .._workers import warm
 from .._workers.environment import task_environment
 from .._workers.lease import GRACE, Lease
@@ -53,7 +49,6 @@ if TYPE_CHECKING:
     from .._records.work import Call, Chunk
 
 ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
-BEGUN = 5.0  # seconds a ready worker has to begin with its chunk, at least, if there is a timeout
 
 atexit.register(warm.end_all)
 
@@ -107,9 +102,9 @@ class Processes(Executor):
         self._abortive = 0
         self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
         try:
-            for _ in range(at_once):
-                if not self._has_one_more():
-                    break
+            self._lease.start(at_once)
+            if len(self._lease) < at_once:
+                self.workers = self.window = len(self._lease)
             self._call = SerializedCall(call, shared=True)  # while they boot
         except BaseException:
             self.close()
@@ -124,39 +119,19 @@ class Processes(Executor):
         return warm.count() >= self.workers or self._lease.any_ready
 
     def submit(self, chunk: Chunk) -> None:
-        worker, call, environment = self._choose(len(chunk)), self._call, self._environment
-        assert call is not None
+        worker = self._choose(len(chunk))
         if worker is None:
             self._requeue(chunk, "there is no worker for it")
             return
-        enter, tracker, handles = NO_CHANGE, None, Spawning()
-        if worker.user is not self:
-            enter = LAST_STATE  # but for what other tasks have changed
-            if worker.state != environment.state:
-                enter, tracker = NEW_STATE, environment.tracker
+        assert self._call is not None
+        how = self._environment, self._budget, self._timeout
         try:
-            with handles:
-                request = call.request(
-                    *(chunk, self._budget, self._timeout),
-                    send_function=call.digest not in worker.functions,
-                    enter=enter,
-                    state=environment.state,
-                    tracker=tracker,
-                    handles=handles,
-                )
+            worker.ask(self, self._call, chunk, *how)
         except pickle.PicklingError as error:
             self._lease.put(worker)
             raise Unsendable(str(error)) from error
-        worker.chunk = chunk  # before it is sent: who is interrupted meanwhile must not lend it
-        worker.status[SINCE] = perf_counter()
-        worker.status[RUNNING] = IDLE
-        try:
-            worker.channel.send(request)
         except OSError:  # it is dead, or stuck
             self._on_death(worker, "crash")
-            return
-        worker.user, worker.state = self, environment.state
-        worker.functions.add(call.digest)
 
     def wait(self, seconds: float | None) -> list[Report]:
         end = inf if seconds is None else monotonic() + seconds
@@ -186,27 +161,13 @@ class Processes(Executor):
         finally:
             self._lease.close()
 
-    def _has_one_more(self) -> bool:
-        """Have one more worker; tell whether there is one."""
-        try:
-            self._lease.start()
-        except OSError as error:
-            if not len(self._lease):
-                raise ExecutorUnavailable(
-                    f"no worker process can be started: {error}; "
-                    "executor='threads' and executor='serial' need none"
-                ) from error
-            self.workers = self.window = len(self._lease)
-            return False
-        return True
-
     def _choose(self, tasks: int) -> WorkerProcess | None:
         """Return a worker that may do so many *tasks* more; None if there cannot be one."""
-        while self._lease.has_free or self._has_one_more():
-            worker = self._lease.take()
+        while worker := self._lease.take():
             if self._most is None or worker.served + tasks <= self._most:
                 return worker
             self._lease.retire(worker, GRACE)
+        self.workers = self.window = len(self._lease)
         return None
 
     def _requeue(self, chunk: Chunk, why: str) -> None:
@@ -218,12 +179,8 @@ class Processes(Executor):
             return inf
         wait = self._timeout
         for worker in self._lease.busy():
-            running, since = doing = worker.status[RUNNING], worker.status[SINCE]
-            limit = max(self._timeout, BEGUN) if running == IDLE else self._timeout
-            left = since + limit - perf_counter()
-            if running == LOADING or not worker.ready:
-                continue
-            if left > 0:
+            doing = worker.status[RUNNING], worker.status[SINCE]
+            if (left := worker.seconds_left(self._timeout)) > 0:
                 wait = min(wait, left)
             elif not worker.readable(0):  # else it has made it
                 dump = worker.request_stack_dump()
@@ -232,6 +189,12 @@ class Processes(Executor):
                 elif worker.is_dead() or not worker.readable(0):
                     self._on_death(worker, "timeout", dump)
         return wait
+
+    def _abort(self, error: Exception) -> None:
+        """Raise *error* if so many workers in a row have ended before their first task."""
+        self._abortive += 1
+        if self._abortive == ABORTIVE:
+            raise error
 
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""
@@ -257,10 +220,8 @@ class Processes(Executor):
             self._requeue(chunk, "the worker has not kept the function")
         elif kind == UNFIT:
             self._lease.retire(worker)
-            self._abortive += 1
             (why,) = message.header
-            if self._abortive == ABORTIVE:
-                raise ExecutorUnavailable(f"no worker process can map the function's memory: {why}")
+            self._abort(ExecutorUnavailable(f"no worker process can map the function: {why}"))
             self._requeue(chunk, f"the worker cannot have what belongs to the chunk: {why}")
         else:
             worker.chunk = None
@@ -285,11 +246,9 @@ class Processes(Executor):
         ending = self._lease.retire(worker)
         unused = not worker.ready or running == LOADING
         if unused:
-            self._abortive += 1
-            if self._abortive == ABORTIVE and worker.ready:
-                raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
-            if self._abortive == ABORTIVE:
-                raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
+            crash = WorkerCrashed(f"{ending} while it loaded the function or was initialized")
+            early = f"worker processes die before their first task: {ending}"
+            self._abort(crash if worker.ready else ExecutorUnavailable(early))
         if chunk is None:
             return
         if running == IDLE and chunk.start not in self._unbegun:
@@ -299,13 +258,16 @@ class Processes(Executor):
             self._requeue(chunk, ending)
             return
         suspect = int(running) if running >= 0 else None
-        at = f", at (most recent call first)\n{dump}" if dump else ""
-        error: Exception
-        if kind == "timeout":
-            doing = "the task" if suspect is not None else "the pickling of its input or result"
-            error = TaskTimeout(f"{doing} took longer than {self._timeout} s and was killed{at}")
-        else:
-            when = "before or after it ran the task" if suspect is None else "while it ran the task"
-            error = WorkerCrashed(f"{ending} {when}{at}")
+        error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
         loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
         self._news.append(Report(chunk, [], loss=loss))
+
+
+def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:
+    """Return what has become of a task, for which there was a *timeout* or the worker crashed."""
+    at = f", at (most recent call first)\n{dump}" if dump else ""
+    if timeout is not None:
+        doing = "the pickling of its input or result" if suspect is None else "the task"
+        return TaskTimeout(f"{doing} took longer than {timeout} s and was killed{at}")
+    when = "before or after it ran the task" if suspect is None else "while it ran the task"
+    return WorkerCrashed(f"{ending} {when}{at}")

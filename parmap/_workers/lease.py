@@ -6,6 +6,7 @@ import select
 from contextlib import suppress
 from time import monotonic, sleep
 
+from .._records.errors import ExecutorUnavailable
 from .._wire.messages import READY
 from . import warm
 from .process import WorkerProcess, milliseconds
@@ -41,11 +42,6 @@ class Lease:
         return any(worker.ready for worker in self._by_fd.values())
 
     @property
-    def has_free(self) -> bool:
-        """Whether one of them has nothing to do."""
-        return bool(self._free)
-
-    @property
     def is_busy(self) -> bool:
         """Whether one of them has something to do."""
         return self._size > len(self._free)
@@ -54,18 +50,31 @@ class Lease:
         """Return those that work at a chunk."""
         return {worker for worker in self._by_fd.values() if worker.chunk}
 
-    def start(self) -> None:
-        """Have one more worker; raise OSError if there cannot be one."""
-        worker = warm.lend(warm.take() or WorkerProcess(self._environment))
-        for fd in worker.fds():
-            self._by_fd[fd] = worker
-            self._poll.register(fd, select.POLLIN)
-        self._size += 1
-        self._free.append(worker)
+    def start(self, workers: int) -> None:
+        """Have so many free workers, as far as the system lets us.
 
-    def take(self) -> WorkerProcess:
-        """Take a free worker."""
-        return self._free.pop()
+        Raises ExecutorUnavailable if there is none, and there cannot be one.
+        """
+        try:
+            while len(self._free) < workers:
+                worker = warm.lend(warm.take() or WorkerProcess(self._environment))
+                for fd in worker.fds():
+                    self._by_fd[fd] = worker
+                    self._poll.register(fd, select.POLLIN)
+                self._size += 1
+                self._free.append(worker)
+        except OSError as error:
+            if not self._size:
+                raise ExecutorUnavailable(
+                    f"no worker process can be started: {error}; "
+                    "executor='threads' and executor='serial' need none"
+                ) from error
+
+    def take(self) -> WorkerProcess | None:
+        """Take a free worker, if need be a new one; None if there cannot be one."""
+        if not self._free:
+            self.start(1)
+        return self._free.pop() if self._free else None
 
     def put(self, worker: WorkerProcess) -> None:
         """Let *worker* be free."""

@@ -15,20 +15,23 @@ import socket
 import subprocess
 from contextlib import suppress
 from signal import SIGKILL, Signals
-from time import monotonic, sleep
+from time import monotonic, perf_counter, sleep
 
 from .._records.frames import PACKAGE
 from .._records.machine import above_streams, interpreter
 from .._wire.channel import STALLED, Message, Watched
-from .._wire.messages import FORGET
+from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE
+from .._wire.shared_objects import Spawning
 from .parent_death import parent_pipe
-from .status import StatusBlock, dump_signal, status_file
+from .status import IDLE, LOADING, RUNNING, SINCE, StatusBlock, dump_signal, status_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._records.work import Chunk
+    from .._wire.messages import SerializedCall
     from .environment import TaskEnvironment
 
+BEGUN = 5.0  # seconds a ready worker has to begin with its chunk, at least
 DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
 LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
 
@@ -117,6 +120,51 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         """Tell whether the process has not ended, also where the system has no pidfd."""
         return self._process.poll() is None and not self.is_dead()
+
+    def ask(
+        self,
+        user: object,
+        call: SerializedCall,
+        chunk: Chunk,
+        environment: TaskEnvironment,
+        budget: float,
+        timeout: float | None,
+    ) -> None:
+        """Have it run *chunk*, in *environment*, for *budget* seconds; the answer is a message.
+
+        Raises PicklingError if the items cannot be pickled, then nothing was sent, and OSError if
+        the worker is dead, or does not move.
+        """
+        enter, tracker, handles = NO_CHANGE, None, Spawning()
+        if self.user is not user:
+            enter = LAST_STATE  # but for what other tasks have changed
+            if self.state != environment.state:
+                enter, tracker = NEW_STATE, environment.tracker
+        with handles:
+            request = call.request(
+                *(chunk, budget, timeout),
+                send_function=call.digest not in self.functions,
+                enter=enter,
+                state=environment.state,
+                tracker=tracker,
+                handles=handles,
+            )
+        self.chunk = chunk  # before it is sent: who is interrupted meanwhile must not lend it
+        self.status[SINCE] = perf_counter()
+        self.status[RUNNING] = IDLE
+        self.channel.send(request)
+        self.user, self.state = user, environment.state
+        self.functions.add(call.digest)
+
+    def seconds_left(self, timeout: float) -> float:
+        """Return how long its task may still take, below 0 if it took too long.
+
+        While it starts, or loads the function, nothing counts.
+        """
+        running, since = self.status[RUNNING], self.status[SINCE]
+        if running == LOADING or not self.ready:
+            return timeout
+        return since + (max(timeout, BEGUN) if running == IDLE else timeout) - perf_counter()
 
     def stack_dump(self) -> str:
         """Return where its task stood when a signal killed it; "" if that is not known."""
