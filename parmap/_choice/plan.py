@@ -41,7 +41,7 @@ def choose(
     be sent to it.
     """
     executor, why = _choose(call, source, options, asked, tell)
-    if tell is not None and not isinstance(executor, Auto):  # which tells itself
+    if tell is not None and why:
         from .._records.events import Chosen
 
         where = type(executor).__module__.rpartition(".")[2]  # the names of the modules are theirs
@@ -56,7 +56,7 @@ def choose(
 def _choose(
     call: Call, source: Source, options: dict[str, Any], asked: bool, tell: Tell | None
 ) -> tuple[Executor, str]:
-    """Return the executor and why: from the situation that allows no other to the free choice."""
+    """Return the executor and why: the first of these situations that is given decides."""
     name, workers, why = options["executor"], options["workers"], "asked for by executor="
     own = [option for option in OWN_WORKERS if options[option] is not None]
     if loading.get():  # workers of a worker that is not there yet would load the same, without end
@@ -92,7 +92,7 @@ def _choose(
             return _processes(call, workers, source, options)
         return _threads(call, options["workers"] if waits else workers)
 
-    return Auto(call, source, workers, make, tell), "the loop is measured"
+    return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
 
 def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
