@@ -115,11 +115,7 @@ class Futures(Queued):
 def _process_pool(workers: int) -> Executor:
     from concurrent.futures import ProcessPoolExecutor
 
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=fresh_interpreters("futures"),
-        **initialization(workers),
-    )
+    pool = ProcessPoolExecutor(workers, fresh_interpreters("futures"), **initialization(workers))
     # All start at the first submit, as if by fork.  One that started while another died would trip
     # up the executor's thread: up to Python 3.11 that reads the table of processes without a lock.
     pool._safe_to_dynamically_spawn_children = False  # type: ignore[attr-defined]

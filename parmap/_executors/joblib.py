@@ -120,8 +120,7 @@ def parallel(workers: int | None) -> Any:
     backend, jobs = joblib.parallel.get_active_backend()
     if type(backend).__name__ == "LokyBackend":
         interpreter()
-    if workers is None:
-        workers = jobs
+    workers = jobs if workers is None else workers
     return joblib.Parallel(n_jobs=-1 if workers is None else workers)
 
 

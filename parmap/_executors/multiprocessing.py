@@ -156,9 +156,8 @@ class Pool(Queued):
             del self._watched[process.sentinel]
             self._handled.add(process)
         codes = [process.exitcode for process in dead]
-        recycling = getattr(self._pool, "_maxtasksperchild", None) is not None
-        if recycling and not any(codes):  # only a lent pool does that
-            return
+        if not any(codes) and getattr(self._pool, "_maxtasksperchild", None) is not None:
+            return  # they had their number of tasks
         code = next(filter(None, codes), codes[0])
         self._lose_pending(WorkerCrashed(f"a worker of the pool ended with exit code {code}"))
         self._let_go()
