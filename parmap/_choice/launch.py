@@ -66,7 +66,7 @@ def launch(
     size = options["chunksize"]
     sizes = Sizes(
         None if size == "auto" else int(size),
-        executor.known,
+        getattr(executor, "known", None),
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )

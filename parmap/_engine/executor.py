@@ -15,12 +15,10 @@ class Executor:
     Attributes:
         workers: how many tasks run at the same time; may change while a call runs.
         window: how many chunks may be out at the same time; may change, too.
-        known: how many tasks were measured earlier and what one took, in seconds, if there were.
     """
 
     workers: int
     window: int
-    known: tuple[int, float] | None = None
 
     @property
     def in_caller(self) -> bool:
