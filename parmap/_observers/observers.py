@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .._records.work import Batch, Chunk, Loss, Report
 
     class Observer(Protocol):
-        """What each is; it may be called by another thread than the caller's."""
+        """What each is; called by the thread that advances the run."""
 
         def __call__(self, event: object, /) -> None: ...
         def close(self) -> None: ...
