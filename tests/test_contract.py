@@ -454,7 +454,14 @@ def joblibs(call, lent=None):
     return Joblib(call, 2, lent)
 
 
+def processes(call):
+    from parmap._executors.processes import Processes
+
+    return Processes(call, 1, 0.1)
+
+
 WAKEABLE = {
+    "processes": processes,
     "threads": lambda call: Threads(call, 1, 0.1),
     "futures": futures,
     "multiprocessing": pool,

@@ -11,7 +11,6 @@ from parmap._choice.launch import launch
 from parmap._choice.options import DEFAULTS
 from parmap._choice.plan import choose
 from parmap._engine.chunking import Sizes
-from parmap._engine.executor import Executor
 from parmap._engine.inbox import Inbox
 from parmap._engine.results import collect
 from parmap._engine.scheduler import Run
@@ -218,9 +217,6 @@ def test_every_executor_is_woken(side_by_side, tmp_path):
 
     inbox, waits = Inbox(), Event()
     executor = choose(Call(task, "item"), inbox, DEFAULTS | side_by_side.options, asked=True)
-    if type(executor).wake is Executor.wake:
-        executor.close()
-        pytest.skip("this executor cannot be woken yet")
     wait = executor.wait
 
     def watched(seconds):
