@@ -97,7 +97,10 @@ class Parallel(Wrapper, Generic[P, R]):
             if option != "executor" or isinstance(value, str)
         }
         # The function may refer to this object: as state, it comes when the object is known.
-        return _new, (), (self.__wrapped__, options), None, None, _set
+        return _new, (), (self.__wrapped__, options)
+
+    def __setstate__(self, state: tuple[Callable[P, R], dict[str, Any]]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
 
 class _Bound(Parallel[P, R]):
@@ -118,10 +121,6 @@ def _find(module: str, name: str) -> Any:
 
 def _new() -> Parallel[..., Any]:
     return Parallel.__new__(Parallel)
-
-
-def _set(made: Parallel[..., Any], state: tuple[Callable[..., Any], dict[str, Any]]) -> None:
-    made.__init__(*state)  # type: ignore[misc]
 
 
 def parallel(fn: Any = None, /, **options: Any) -> Any:
