@@ -166,10 +166,7 @@ _CONTAINERS = (dict, set, frozenset, *_VIEWS)
 
 def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:
     """Return the length of the shortest, None unless all that end say how long they are."""
-    lengths = []
-    for iterable in iterables:
-        try:
-            lengths.append(len(iterable))  # type: ignore[arg-type]
-        except Exception:  # it is only a hint
-            return None
-    return min(lengths)
+    try:
+        return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
+    except Exception:  # it is only a hint
+        return None
