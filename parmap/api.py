@@ -10,8 +10,6 @@ from __future__ import annotations
 from ._choice.arguments import check_buffersize, check_callable
 from ._choice.launch import check_all, launch, run_all
 from ._choice.options import check
-from ._choice.plan import end_warm_workers, prestart
-from ._engine.results import Stream
 from ._records.frames import shorten
 from ._records.work import Call
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
+    from ._engine.results import Stream
     from ._records.failure import Failure
 
     R = TypeVar("R")
@@ -182,6 +181,8 @@ def pimap(
         (0, 1, 4)
         >>> squares.close()
     """
+    from ._engine.results import Stream
+
     check_buffersize(buffersize)
     call = Call(fn, "item" if len(iterables) == 1 else "args")
     source, checked = check_all("pimap", call, iterables, options)
@@ -216,14 +217,9 @@ def partition(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]
     """
     from ._records.failure import Failure
 
-    values: list[R] = []
-    failures: list[Failure] = []
-    for result in results:
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            values.append(result)
-    return values, failures
+    every = list(results)
+    values = [result for result in every if not isinstance(result, Failure)]
+    return values, [result for result in every if isinstance(result, Failure)]
 
 
 def warm(workers: int | None = None) -> None:
@@ -239,6 +235,8 @@ def warm(workers: int | None = None) -> None:
         >>> warm(2)
         >>> shutdown()
     """
+    from ._choice.plan import prestart
+
     check({"workers": workers}, "warm")
     prestart(workers)
 
@@ -248,7 +246,9 @@ def shutdown() -> None:
 
     The next call that needs workers starts new ones.
     """
-    end_warm_workers()
+    from ._workers.warm import shutdown
+
+    shutdown()
 
 
 for _door in (delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm):

@@ -1,20 +1,21 @@
-"""From what a door was given to a call under way: checks, choice, observers, run."""
+"""From what a door was given to a call under way: checks, choice, observers, run.
+
+What a map of a few cheap items does not need is imported when it is needed.
+"""
 
 from __future__ import annotations
 
-from .._engine.results import collect
-from .._engine.scheduler import Run
 from .._engine.source import Source
 from .arguments import check_callable, check_iterables, check_task
-from .auto import run_at_once
+from .known import run_at_once
 from .options import DEFAULTS, resolve
-from .plan import choose, sizes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
+    from .._engine.scheduler import Run
     from .._observers.observers import Observers
     from .._records.work import Call, Report
 
@@ -27,6 +28,8 @@ def run_all(
     first = run_at_once(call, source) if options is DEFAULTS else None
     if first is not None and source.is_over() and not first.caught and source.error is None:
         return first.values
+    from .._engine.results import collect
+
     run = launch(call, source, options, asked="executor" in given, first=first)
     return collect(run, options["on_error"])
 
@@ -56,6 +59,9 @@ def launch(
 
     *asked*: the call itself named its executor.
     """
+    from .._engine.scheduler import Run
+    from .plan import choose, sizes
+
     if options["progress"] is not False and observers is None:
         from .._observers.observers import Observers
 
