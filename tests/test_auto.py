@@ -480,7 +480,7 @@ def test_many_small_calls_get_workers(slow):
 def test_a_call_known_to_be_brief_is_the_loop(monkeypatch):
     """A few cheap tasks of a known function run without an executor; errors are as ever."""
     assert pmap(int, ["1", "2", "3"]) == [1, 2, 3]
-    monkeypatch.setattr("parmap._choice.plan.choose", None)
+    monkeypatch.setattr("parmap._choice.launch.choose", None)
 
     assert pmap(int, ["4", "5"]) == [4, 5]
     assert pmap(int, []) == []

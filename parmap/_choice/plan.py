@@ -9,6 +9,7 @@ import os
 from time import perf_counter
 
 from .._engine.chunking import SOLO, Sizes, budget
+from .._executors.serial import Serial
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
 from .._workers.tasks import loading, nested
@@ -58,15 +59,15 @@ def _choose(
     name, workers, why = options["executor"], options["workers"], "asked for by executor="
     own = [option for option in OWN_WORKERS if options[option] is not None]
     if loading.get():  # workers of a worker that is not there yet would load the same, without end
-        return _serial(call), "a worker is loading"
+        return Serial(call, SOLO), "a worker is loading"
     if nested.get() and not asked:
         if own:  # one task at a time, as in the worker itself, but in a worker that can be killed
             return _own_processes(call, 1, source, options), "nested in a worker"
-        return _serial(call), "nested in a worker"
+        return Serial(call, SOLO), "nested in a worker"
     if not isinstance(name, str):
         return _borrowed(call, name), why
     if name == "serial":
-        return _serial(call), why
+        return Serial(call, SOLO), why
     if name == "threads":
         return _threads(call, workers), why
     if name in ("multiprocessing", "futures", "joblib"):
@@ -103,12 +104,6 @@ def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )
-
-
-def _serial(call: Call) -> Executor:
-    from .._executors.serial import Serial
-
-    return Serial(call, SOLO)
 
 
 def _threads(call: Call, workers: int | None) -> Executor:
