@@ -11,6 +11,7 @@ does not hold back what it gave already.
 from __future__ import annotations
 
 from itertools import count, groupby, islice
+from sys import maxsize
 from time import perf_counter
 
 from .._records.machine import imported
@@ -152,7 +153,7 @@ class Source(Feed):
 def _is_indexed(iterable: Any) -> bool:
     """Tell whether all of *iterable* lies in memory, at positions."""
     if type(iterable) in _INDEXED:
-        return True
+        return type(iterable) is not range or not iterable[maxsize:]  # longer than a length can be
     array = getattr(imported("numpy"), "ndarray", None)
     return type(iterable) is array and iterable.ndim > 0
 
