@@ -2,16 +2,17 @@
 
     door ---> launch ---> plan.choose ---> scheduler.Run ---> batches ---> a list, or an iterator
 
+What a map of a few cheap items does without is imported with the first call that needs it.
+
 The types that users see, with their overloads, are in `__init__.pyi`.
 """
 
 from __future__ import annotations
 
-from ._choice.arguments import check_buffersize, check_callable
-from ._choice.launch import check_all, launch, run_all
-from ._choice.options import check
-from ._choice.plan import end_warm_workers, prestart
-from ._engine.results import Stream
+from ._choice.arguments import check_all, check_buffersize, check_callable
+from ._choice.known import run_at_once
+from ._choice.options import DEFAULTS, check
+from ._engine.results import Stream, collect
 from ._records.frames import shorten
 from ._records.work import Call
 
@@ -94,7 +95,7 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
     """
     try:
         call = Call(fn, "item" if len(iterables) == 1 else "args")
-        return run_all("pmap", call, iterables, options)
+        return _run_all("pmap", call, iterables, options)
     except BaseException as error:
         shorten(error)
         raise
@@ -114,7 +115,7 @@ def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **optio
         [8, 9]
     """
     try:
-        return run_all("pstarmap", Call(fn, "args"), (iterable,), options)
+        return _run_all("pstarmap", Call(fn, "args"), (iterable,), options)
     except BaseException as error:
         shorten(error)
         raise
@@ -136,7 +137,7 @@ def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
         [8, 2.6]
     """
     try:
-        return run_all("pcall", Call(None, "task"), (tasks,), options)
+        return _run_all("pcall", Call(None, "task"), (tasks,), options)
     except BaseException as error:
         shorten(error)
         raise
@@ -182,11 +183,27 @@ def pimap(
         (0, 1, 4)
         >>> squares.close()
     """
+    from ._choice.launch import launch
+
     check_buffersize(buffersize)
     call = Call(fn, "item" if len(iterables) == 1 else "args")
     source, checked = check_all("pimap", call, iterables, options)
     run = launch(call, source, checked, asked="executor" in options)
     return Stream(run, checked["on_error"], ordered=ordered, buffersize=buffersize)
+
+
+def _run_all(
+    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
+) -> list[Any]:
+    """Return the results of a call of *door*."""
+    source, options = check_all(door, call, iterables, given)
+    first = run_at_once(call, source) if options is DEFAULTS else None
+    if first is not None and source.is_over() and not first.caught and source.error is None:
+        return first.values
+    from ._choice.launch import launch
+
+    run = launch(call, source, options, asked="executor" in given, first=first)
+    return collect(run, options["on_error"])
 
 
 def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:
@@ -216,14 +233,9 @@ def partition(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]
     """
     from ._records.failure import Failure
 
-    values: list[R] = []
-    failures: list[Failure] = []
-    for result in results:
-        if isinstance(result, Failure):
-            failures.append(result)
-        else:
-            values.append(result)
-    return values, failures
+    every = list(results)
+    values = [result for result in every if not isinstance(result, Failure)]
+    return values, [result for result in every if isinstance(result, Failure)]
 
 
 def warm(workers: int | None = None) -> None:
@@ -239,6 +251,8 @@ def warm(workers: int | None = None) -> None:
         >>> warm(2)
         >>> shutdown()
     """
+    from ._choice.plan import prestart
+
     check({"workers": workers}, "warm")
     prestart(workers)
 
@@ -248,7 +262,9 @@ def shutdown() -> None:
 
     The next call that needs workers starts new ones.
     """
-    end_warm_workers()
+    from ._workers.warm import shutdown
+
+    shutdown()
 
 
 for _door in (delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm):

@@ -91,21 +91,24 @@ class Parallel(Wrapper, Generic[P, R]):
                 # Not `found is self`: what a static method is wrapped in is made at each access.
                 if isinstance(found, Parallel) and found.__wrapped__ is self.__wrapped__:
                     return _find, (module, name)
-        options = {
-            option: value
-            for option, value in self._options.items()
-            if option != "executor" or isinstance(value, str)
-        }
         # The function may refer to this object: as state, it comes when the object is known.
-        return _new, (), (self.__wrapped__, options), None, None, _set
+        return _new, (), (self.__wrapped__, _portable(self._options))
+
+    def __setstate__(self, state: tuple[Callable[P, R], dict[str, Any]]) -> None:
+        self.__init__(*state)  # type: ignore[misc]
 
 
 class _Bound(Parallel[P, R]):
-    """A method of an instance: pickles as the instance and the method's name."""
+    """A method of an instance: pickles as the instance and, where that finds it, its name."""
 
     def __reduce__(self) -> Any:
         method: Any = self.__wrapped__
-        return getattr, (method.__self__, method.__func__.__name__)
+        instance = method.__self__
+        with suppress(Exception):  # of what else has this name
+            found = getattr(instance, method.__name__)
+            if isinstance(found, Parallel) and found.__wrapped__ == method:
+                return getattr, (instance, method.__name__)
+        return _bind, (method.__func__, instance, _portable(self._options))
 
 
 def _find(module: str, name: str) -> Any:
@@ -116,12 +119,17 @@ def _find(module: str, name: str) -> Any:
     return found
 
 
+def _portable(options: dict[str, Any]) -> dict[str, Any]:
+    """Return *options* without an executor that is an instance."""
+    return {k: v for k, v in options.items() if k != "executor" or isinstance(v, str)}
+
+
+def _bind(function: Any, instance: Any, options: dict[str, Any]) -> Parallel[..., Any]:
+    return _Bound(MethodType(function, instance), options)
+
+
 def _new() -> Parallel[..., Any]:
     return Parallel.__new__(Parallel)
-
-
-def _set(made: Parallel[..., Any], state: tuple[Callable[..., Any], dict[str, Any]]) -> None:
-    made.__init__(*state)  # type: ignore[misc]
 
 
 def parallel(fn: Any = None, /, **options: Any) -> Any:

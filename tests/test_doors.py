@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import contextlib
+import copy
 import dataclasses
 import functools
 import inspect
@@ -160,6 +161,26 @@ def test_decorated_functions_pickle_by_reference():
     bound = pickle.loads(pickle.dumps(work.Scale(3).scaled))
     assert bound(2) == 6
     assert bound.map([1, 2]) == [3, 6]
+
+
+def test_decorated_methods_travel_under_any_name(abroad_cheaply):
+    """A private method, and one whose function has another name, are bound again where they run."""
+    one = work.Renamed()
+
+    assert one.hidden().map([1, 2], **abroad_cheaply.options) == [10, 20]
+    assert one.other.map([1, 2], **abroad_cheaply.options) == [2, 3]
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_local_decorated_functions_can_be_copied(copied):
+    """The copy of one that has no name to be found by calls the same function, and maps it."""
+
+    @parallel(executor="threads")
+    def local(x):
+        return x + 1
+
+    assert copied(local)(1) == 2
+    assert copied(local).map([1, 2]) == [2, 3]
 
 
 def test_decorated_functions_are_tasks(abroad_cheaply):

@@ -83,6 +83,17 @@ def test_a_length_is_a_hint_in_the_quickest_calls(kind, length):
         assert pmap(lambda x, y: x + y, kind(20, length), range(20)) == list(range(0, 40, 2))
 
 
+def test_a_range_may_be_longer_than_a_length_can_be(where_cheaply):
+    """It is read from like any input without an end."""
+    with pimap(str, range(10**20), **where_cheaply.options) as results:
+        assert [next(results), next(results)] == ["0", "1"]
+
+
+def test_a_chunk_may_be_larger_than_a_length_can_be(where_cheaply):
+    """An absurd `chunksize` means all at once."""
+    assert pmap(str, iter([1, 2]), chunksize=10**20, **where_cheaply.options) == ["1", "2"]
+
+
 @pytest.mark.parametrize("lengths", [(20, 12), (12, 20), (0, 20), (20, 1000)])
 def test_one_of_two_lengths_may_be_wrong(where_cheaply, lengths):
     """Two inputs of which one says a wrong length end with the shorter."""

@@ -258,6 +258,19 @@ def abroad_pid(x):
     return os.getpid()
 
 
+class Renamed:
+    """Decorated methods that the instance does not have under the names of their functions."""
+
+    @parallel
+    def __hidden(self, x):
+        return x * 10
+
+    def hidden(self):
+        return self.__hidden
+
+    other = parallel(lambda self, x: x + 1)
+
+
 class Scale:
     """Decorated methods of all kinds."""
 

@@ -1,13 +1,30 @@
-"""The checks of what is mapped, and over what."""
+"""The checks of what is mapped, over what, and how."""
 
 from __future__ import annotations
 
+from .._engine.source import Source
 from .._records.callables import asynchronous
 from .._records.errors import short_repr
+from .options import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
+
+    from .._records.work import Call
+
+
+def check_all(
+    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
+) -> tuple[Source, dict[str, Any]]:
+    """Check everything that can be checked; return the input and all options."""
+    options = resolve(given, door, call.fn)
+    if call.shape != "task":
+        check_callable(call.fn, door)
+    check_iterables(iterables, door)
+    call.initializer = options["initializer"]
+    return Source(iterables, check_task if call.shape == "task" else None), options
 
 
 def check_callable(fn: object, door: str) -> None:

@@ -27,8 +27,6 @@ from .._records.work import Chunk, Report, Unsendable
 from .._workers.tasks import run_here
 from .chooser import Chooser
 from .companion import Companion, faster_switching
-from .known import recall
-from .policy import WARM_START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,19 +42,6 @@ if TYPE_CHECKING:
 
 BOOTING = 0.005
 """Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
-
-
-def run_at_once(call: Call, source: Source) -> Report | None:
-    """Run all of a call here and now, if an earlier one says that its tasks take no time.
-
-    Then nothing else needs to be thought of: a map of a few cheap items costs what the loop costs.
-    """
-    known = recall(call.fn)
-    total = source.total
-    if known is None or total is None or total * known.cost > WARM_START:
-        return None
-    # A length is a hint: one item more is asked for, which tells whether the input has ended.
-    return run_here(call, Chunk(0, source.here(total + 1)), 2 * WARM_START, with_cpu=False)
 
 
 class Auto(Executor):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from time import perf_counter
 
 from .._engine.chunking import SOLO
@@ -170,8 +169,10 @@ class Chooser:
         before = self._lost
         self._lost += seconds * (1 - 1 / self.facts.workers)
         if before < DEAR <= self._lost:
-            with suppress(RuntimeWarning):  # a filter makes it an error, which costs the results
+            try:
                 warn(f"parmap runs these tasks one after the other: {why}")
+            except RuntimeWarning:  # a filter makes it an error, which costs the results
+                pass
 
 
 def can_start() -> bool:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
+from _thread import allocate_lock
 from contextvars import copy_context
 from functools import partial
-from threading import Lock, Thread
 from time import perf_counter, sleep
 
 from .._records.machine import settings
@@ -52,7 +51,7 @@ class Companion:
         self.settled = False
         self._source = source
         self._started = False
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._asked = 0.0  # how long the input had taken in all by then
         self._budget = 0.0  # how long the chunk may take
@@ -64,11 +63,15 @@ class Companion:
         *help_out* of it tells whether it could help.
         """
         if not (self._started or self.settled):
+            from threading import Thread
+
             self._started = True
             self.settings = settings()  # threads that it starts get their context from it anyway
             look = partial(copy_context().run, self._look, seen, help_out)
-            with suppress(RuntimeError):  # no thread can be started: then nobody helps
+            try:
                 Thread(target=look, name="parmap-companion", daemon=True).start()
+            except RuntimeError:  # none can be started: then nobody helps
+                pass
         self._budget = budget
         self._asked = self._source.asked
         self._since = perf_counter()
@@ -108,7 +111,7 @@ class FasterSwitching:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = allocate_lock()
         self._users = 0
         self._before = 0.0
 
@@ -127,7 +130,7 @@ class FasterSwitching:
 
     def forget(self) -> None:
         """In a forked child: those threads are the parent's."""
-        self._lock = Lock()
+        self._lock = allocate_lock()
         if self._users:
             self._users = 1
             self.__exit__()

@@ -1,18 +1,21 @@
-"""What was measured of functions in earlier calls."""
+"""What was measured of functions in earlier calls, and a call that needs no more than that."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from contextlib import suppress
 from functools import lru_cache, partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 
 from .._records.callables import Wrapper
+from .._records.work import Chunk
+from .._workers.tasks import run_here
+from .policy import WARM_START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .._engine.source import Source
+    from .._records.work import Call, Report
     from .policy import Measured
 
 
@@ -20,7 +23,7 @@ INSIDE = 8
 """Wrappers to look into for the function inside: a chain of them may be endless."""
 KNOWN = 256
 """Functions whose measurements are remembered."""
-_known: OrderedDict[Any, Measured] = OrderedDict()
+_known: dict[Any, Measured] = {}  # what was measured last is at the end
 _inner = {
     partial: "func",
     MethodType: "__func__",
@@ -40,16 +43,26 @@ def recall(fn: Any) -> Measured | None:
     return None if key is None else _known.get(key)
 
 
+def run_at_once(call: Call, source: Source) -> Report | None:
+    """Run all of a call here and now, if an earlier one says that its tasks take no time.
+
+    Then nothing else needs to be thought of: a map of a few cheap items costs what the loop costs.
+    """
+    known = recall(call.fn)
+    total = source.total
+    if known is None or total is None or total * known.cost > WARM_START:
+        return None
+    # A length is a hint: one item more is asked for, which tells whether the input has ended.
+    return run_here(call, Chunk(0, source.here(total + 1)), 2 * WARM_START, with_cpu=False)
+
+
 def remember(fn: Any, seen: Measured) -> None:
     """Keep what was measured of *fn*, instead of the oldest if there is too much."""
-    key = _key(fn)
-    if key is None:
-        return
-    _known[key] = seen
-    with suppress(KeyError):  # another thread does the same
-        _known.move_to_end(key)
-        if len(_known) > KNOWN:
-            _known.popitem(last=False)
+    if (key := _key(fn)) is not None:
+        _known.pop(key, None)
+        _known[key] = seen
+        for oldest in [*_known][:-KNOWN]:
+            _known.pop(oldest, None)
 
 
 def _key(fn: Any) -> Any:

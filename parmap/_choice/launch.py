@@ -1,46 +1,17 @@
-"""From what a door was given to a call under way: checks, choice, observers, run."""
+"""From checked input and options to a call under way: choice, observers, run."""
 
 from __future__ import annotations
 
-from .._engine.results import collect
 from .._engine.scheduler import Run
-from .._engine.source import Source
-from .arguments import check_callable, check_iterables, check_task
-from .auto import run_at_once
-from .options import DEFAULTS, resolve
 from .plan import choose, sizes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
+    from .._engine.source import Source
     from .._observers.observers import Observers
     from .._records.work import Call, Report
-
-
-def run_all(
-    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
-) -> list[Any]:
-    """Return the results of a call of *door*."""
-    source, options = check_all(door, call, iterables, given)
-    first = run_at_once(call, source) if options is DEFAULTS else None
-    if first is not None and source.is_over() and not first.caught and source.error is None:
-        return first.values
-    run = launch(call, source, options, asked="executor" in given, first=first)
-    return collect(run, options["on_error"])
-
-
-def check_all(
-    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
-) -> tuple[Source, dict[str, Any]]:
-    """Check everything that can be checked; return the input and all options."""
-    options = resolve(given, door, call.fn)
-    if call.shape != "task":
-        check_callable(call.fn, door)
-    check_iterables(iterables, door)
-    call.initializer = options["initializer"]
-    return Source(iterables, check_task if call.shape == "task" else None), options
 
 
 def launch(

@@ -8,14 +8,13 @@ given, before anything runs.
 from __future__ import annotations
 
 from contextvars import ContextVar, Token
+from operator import index
 
 from .._records.callables import asynchronous
 from .._records.errors import short_repr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
     from typing import Any
 
 
@@ -65,59 +64,69 @@ def check(options: dict[str, Any], door: str, fn: object = None) -> None:
 
 def _check_each(options: dict[str, Any], door: str, fn: object) -> None:
     for name, value in options.items():
-        if name not in _CHECKS:
+        if name not in DEFAULTS:
             raise TypeError(_unknown(name, value, door, fn))
-        _CHECKS[name](value)
+        if name == "executor":
+            _check_executor(value)
+        elif fault := _fault(name, value):
+            raise fault(_wrong(name, value, _MUST[name]))
 
 
-# What an option of this name is called elsewhere, without underscores, and what to write here;
-# `{value}` is what was given.
-_ELSEWHERE = {
-    "the number of workers is workers={value}": (
-        "njobs jobs nworkers numworkers numberofworkers maxworkers poolsize processes nprocesses "
-        "numprocesses maxprocesses nproc nprocs numproc numprocs procs ncpu ncpus numcpu numcpus "
-        "cpus cpucount ncores numcores cores nodes nthreads numthreads maxthreads threads"
-    ),
-    "the number of tasks in a message is chunksize={value}": (
-        "chunk chunks chunklen chunklength batch batchsize tasksperchunk itemsperchunk"
-    ),
-    "how far to read ahead is said to pimap: pimap(..., buffersize={value})": (
-        "buffer buffersize bufsize maxbuffer prefetch predispatch lookahead maxtasksactive"
-    ),
-    "a list is in the order of the input; pimap(..., ordered=False) gives each result when it is "
-    "there": "ordered order keeporder unordered",
-    "pimap returns an iterator, pimap(..., ordered=False) one that does not wait for the next in "
-    "order": "returnas asgenerator lazy stream streaming",
-    "arguments of the initializer are bound with functools.partial: "
-    "initializer=partial(initializer, ...)": "initargs initkwargs initializerargs workerinit",
-    "arguments that are the same for all tasks are bound with functools.partial: "
-    "partial(fn, ...)": "args kwargs kwds fnargs fnkwargs funcargs funckwargs extraargs "
-    "pmargs commonargs constants",
-    "how many tasks there are is for the bar: progress={{'total': {value}}}": (
-        "total length iterablelen ntasks numtasks"
-    ),
-    "the label of the bar is progress={value}": "desc description label title pmdesc",
-    "where tasks run is said by executor: 'processes', 'threads', 'serial', 'multiprocessing', "
-    "'futures', 'joblib', or an instance": (
-        "backend prefer require mode method scheduler pool parallel usethreads usethreading "
-        "startmethod mpcontext context"
-    ),
-    "a bar is drawn by progress=True": (
-        "verbose verbosity pbar bar progressbar showprogress displayprogress pmpbar tqdm disable"
-    ),
-    "a worker is replaced after max_tasks_per_worker={value}": (
-        "maxtasks maxtasksperchild tasksperworker workerlifespan"
-    ),
-    "failures take their tasks' places with on_error='return', or with a function of the Failure": (
-        "errorcallback errors returnexceptions returnerrors ignoreerrors ignoreexceptions "
-        "skiperrors raiseerrors onexception exceptions"
-    ),
-    "pimap gives each result when it is there": "callback",
-    "seconds for one task are timeout={value}": "tasktimeout timelimit maxtime",
-    "further attempts are retries={value}": (
-        "retry maxretries nretries numretries tries attempts maxattempts"
-    ),
-}
+_ELSEWHERE = """
+njobs jobs nworkers numworkers numberofworkers maxworkers poolsize processes nprocesses numprocesses
+maxprocesses nproc nprocs numproc numprocs procs ncpu ncpus numcpu numcpus cpus cpucount ncores
+numcores cores nodes nthreads numthreads maxthreads threads
+-> the number of workers is workers={value}
+
+chunk chunks chunklen chunklength batch batchsize tasksperchunk itemsperchunk
+-> the number of tasks in a message is chunksize={value}
+
+buffer buffersize bufsize maxbuffer prefetch predispatch lookahead maxtasksactive
+-> how far to read ahead is said to pimap: pimap(..., buffersize={value})
+
+ordered order keeporder unordered
+-> a list is in the order of the input; pimap(..., ordered=False) gives each result when it is there
+
+returnas asgenerator lazy stream streaming
+-> pimap returns an iterator, pimap(..., ordered=False) one that does not wait for the next in order
+
+initargs initkwargs initializerargs workerinit
+-> arguments of the initializer are bound with functools.partial:
+   initializer=partial(initializer, ...)
+
+args kwargs kwds fnargs fnkwargs funcargs funckwargs extraargs pmargs commonargs constants
+-> arguments that are the same for all tasks are bound with functools.partial: partial(fn, ...)
+
+total length iterablelen ntasks numtasks
+-> how many tasks there are is for the bar: progress={{'total': {value}}}
+
+desc description label title pmdesc
+-> the label of the bar is progress={value}
+
+backend prefer require mode method scheduler pool parallel usethreads usethreading startmethod
+mpcontext context
+-> where tasks run is said by executor: 'processes', 'threads', 'serial', 'multiprocessing',
+   'futures', 'joblib', or an instance
+
+verbose verbosity pbar bar progressbar showprogress displayprogress pmpbar tqdm disable
+-> a bar is drawn by progress=True
+
+maxtasks maxtasksperchild tasksperworker workerlifespan
+-> a worker is replaced after max_tasks_per_worker={value}
+
+errorcallback errors returnexceptions returnerrors ignoreerrors ignoreexceptions skiperrors
+raiseerrors onexception exceptions
+-> failures take their tasks' places with on_error='return', or with a function of the Failure
+
+callback -> pimap gives each result when it is there
+
+tasktimeout timelimit maxtime -> seconds for one task are timeout={value}
+
+retry maxretries nretries numretries tries attempts maxattempts
+-> further attempts are retries={value}
+"""
+"""What an option is called elsewhere, without underscores, and what to write here.  `{value}` is
+what was given."""
 
 
 def _unknown(name: str, value: object, door: str, fn: object) -> str:
@@ -126,17 +135,21 @@ def _unknown(name: str, value: object, door: str, fn: object) -> str:
 
     from .._records.callables import has_parameter
 
-    cures = {word: cure for cure, words in _ELSEWHERE.items() for word in words.split()}
+    cures: dict[str, str] = {}
+    for entry in _ELSEWHERE.split("\n\n"):
+        words, cure = entry.split("->")
+        cures |= dict.fromkeys(words.split(), " ".join(cure.split()))
     cures |= {option.replace("_", ""): f"did you mean {option!r}?" for option in DEFAULTS}
     word, shown = name.replace("_", "").lower(), short_repr(value)
     if word in ("processes", "threads") and isinstance(value, bool):  # yes or no, not how many
         word = "backend"
-    bind = f"a parameter of fn is bound with functools.partial: partial(fn, {name}={shown})"
     hints = []
     if word in cures:
         hints.append(cures[word].format(value=shown))
     if fn is not None and has_parameter(fn, name):
-        hints.append(bind)
+        hints.append(
+            f"a parameter of fn is bound with functools.partial: partial(fn, {name}={shown})"
+        )
     if not hints and (near := get_close_matches(word, cures, 1, 0.6)):
         hints.append(cures[near[0]].format(value=shown))
     if not hints:
@@ -146,13 +159,6 @@ def _unknown(name: str, value: object, door: str, fn: object) -> str:
 
 def _wrong(name: str, value: object, must: str) -> str:
     return f"{name} must be {must}, got {short_repr(value)}"
-
-
-def _whole(name: str, value: object, must: str) -> int:
-    """Return *value* if it is an integer, NumPy's too, but no bool; raise TypeError otherwise."""
-    if not isinstance(value, bool) and hasattr(type(value), "__index__"):
-        return int(value.__index__())  # type: ignore[attr-defined]
-    raise TypeError(_wrong(name, value, must))
 
 
 def _check_executor(value: object) -> None:
@@ -167,91 +173,61 @@ def _check_executor(value: object) -> None:
         raise TypeError(_wrong("executor", value, "a name or an instance of an executor"))
 
 
-def _check_workers(value: object) -> None:
-    must = "None (all usable CPUs), a number above 0, or below 0 for all CPUs but so many less 1"
-    if value is not None and _whole("workers", value, must) == 0:
-        raise ValueError(_wrong("workers", value, must))
-
-
-def _check_chunksize(value: object) -> None:
-    must = "'auto' or a number of tasks, 1 or more"
-    if isinstance(value, str):
-        if value != "auto":
-            raise ValueError(_wrong("chunksize", value, must))
-    elif _whole("chunksize", value, must) < 1:
-        raise ValueError(_wrong("chunksize", value, must))
-
-
-def _check_on_error(value: object) -> None:
-    named = isinstance(value, str) and value in ("raise", "return")
-    if not named and (not callable(value) or asynchronous(value)):
-        must = "'raise', 'return' or a function of the Failure, none that is to be awaited"
-        raise ValueError(_wrong("on_error", value, must))
-
-
-def _check_retries(value: object) -> None:
-    must = "a number of further attempts, 0 or more"
-    if _whole("retries", value, must) < 0:
-        raise ValueError(_wrong("retries", value, must))
-
-
-def _check_timeout(value: object) -> None:
-    must = "None or the seconds that a task may take, more than 0"
-    if value is None:
-        return
-    if isinstance(value, bool) or not hasattr(type(value), "__float__"):
-        raise TypeError(_wrong("timeout", value, must))
-    if not float(value) > 0:  # type: ignore[arg-type]
-        raise ValueError(_wrong("timeout", value, must))
-
-
-def _check_max_tasks_per_worker(value: object) -> None:
-    must = "None or the number of tasks after which a worker is replaced, 1 or more"
-    if value is not None and _whole("max_tasks_per_worker", value, must) < 1:
-        raise ValueError(_wrong("max_tasks_per_worker", value, must))
-
-
-def _check_progress(value: object) -> None:
-    if not isinstance(value, (bool, str, dict, type)):
-        must = "True, False, a label, a dict of tqdm arguments, or a tqdm class"
-        raise TypeError(_wrong("progress", value, must))
-
-
-def _check_initializer(value: object) -> None:
-    if value is not None and (not callable(value) or asynchronous(value)):
-        must = (
-            "None or a function without arguments (bind arguments with functools.partial), "
-            "none that is to be awaited"
-        )
-        raise TypeError(_wrong("initializer", value, must))
-
-
-_CHECKS: dict[str, Callable[[object], None]] = {
-    "executor": _check_executor,
-    "workers": _check_workers,
-    "chunksize": _check_chunksize,
-    "on_error": _check_on_error,
-    "retries": _check_retries,
-    "timeout": _check_timeout,
-    "progress": _check_progress,
-    "initializer": _check_initializer,
-    "max_tasks_per_worker": _check_max_tasks_per_worker,
+_MUST = {
+    "workers": "None (all usable CPUs), a number above 0, or below 0 for all CPUs but so many less "
+    "1",
+    "chunksize": "'auto' or a number of tasks, 1 or more",
+    "on_error": "'raise', 'return' or a function of the Failure, none that is to be awaited",
+    "retries": "a number of further attempts, 0 or more",
+    "timeout": "None or the seconds that a task may take, more than 0",
+    "progress": "True, False, a label, a dict of tqdm arguments, or a tqdm class",
+    "initializer": "None or a function without arguments (bind arguments with functools.partial), "
+    "none that is to be awaited",
+    "max_tasks_per_worker": "None or the number of tasks after which a worker is replaced, 1 or "
+    "more",
 }
 
 
+def _fault(name: str, value: Any) -> type[Exception] | None:
+    """Return what is to be raised because of the option *name*, None if *value* is right."""
+    if value is None and DEFAULTS[name] is None:
+        return None
+    if name == "progress":
+        return None if isinstance(value, (bool, str, dict, type)) else TypeError
+    if name in ("initializer", "on_error") and callable(value) and not asynchronous(value):
+        return None
+    if name == "initializer":
+        return TypeError
+    if name == "on_error":
+        return None if isinstance(value, str) and value in ("raise", "return") else ValueError
+    if name == "chunksize" and isinstance(value, str):
+        return None if value == "auto" else ValueError
+    # A number, NumPy's too, but no bool.
+    needed = "__float__" if name == "timeout" else "__index__"
+    if isinstance(value, bool) or not hasattr(type(value), needed):
+        return TypeError
+    if name == "workers":
+        right = index(value) != 0
+    elif name == "timeout":
+        right = float(value) > 0
+    else:
+        right = index(value) >= (0 if name == "retries" else 1)
+    return None if right else ValueError
+
+
 def _check_together(options: dict[str, Any]) -> None:
+    executor = options["executor"]
+    lent = not isinstance(executor, str)
     for name in OWN_WORKERS:
-        executor = options["executor"]
-        ours = isinstance(executor, str) and executor in ("auto", "processes")
-        if options[name] is not None and not ours:
+        if options[name] is not None and (lent or executor not in ("auto", "processes")):
             raise ValueError(
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
                 f"be killed and replaced one by one; got executor={short_repr(executor)}"
             )
-    if not isinstance(options["executor"], str) and options["workers"] is not None:
+    if lent and options["workers"] is not None:
         raise ValueError(
             f"workers={options['workers']!r} cannot be given together with an executor instance, "
-            f"which has its own: {short_repr(options['executor'])}"
+            f"which has its own: {short_repr(executor)}"
         )
 
 
@@ -289,12 +265,7 @@ class parallel_config:  # noqa: N801 - named like joblib's, and used like a func
     def __enter__(self) -> None:
         self._tokens.append(_in_context.set(over(_in_context.get() or {}, self._options)))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _in_context.reset(self._tokens.pop())
 
     def apply(self) -> None:

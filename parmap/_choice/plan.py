@@ -6,13 +6,13 @@ The only room that knows all executors.
 from __future__ import annotations
 
 import os
+from sys import maxsize
 from time import perf_counter
 
 from .._engine.chunking import SOLO, Sizes, budget
 from .._executors.serial import Serial
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
-from .._workers import warm
 from .._workers.tasks import loading, nested
 from .auto import Auto
 from .chooser import can_start
@@ -100,7 +100,7 @@ def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
     size = options["chunksize"]
     known = recall(call.fn) if isinstance(executor, Auto) else None
     return Sizes(
-        None if size == "auto" else int(size),
+        None if size == "auto" else min(int(size), maxsize),
         (known.tasks, known.cost) if known else None,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
@@ -128,11 +128,6 @@ def prestart(workers: int | None) -> None:
     from .._executors import processes
 
     processes.prestart(count(workers, usable_cpus()))
-
-
-def end_warm_workers() -> None:
-    """End the workers of our own that wait for a call."""
-    warm.shutdown()
 
 
 def contain_failures(options: dict[str, Any]) -> bool:
@@ -171,14 +166,14 @@ def _own_processes(call: Call, workers: int, source: Source, options: dict[str, 
     _check_depth("processes")
     from .._executors.processes import Processes
 
-    known, timeout = source.remaining, options["timeout"]
+    timeout = options["timeout"]
     return Processes(
         call,
         workers,
         budget(workers, contain_failures=contain_failures(options)),
         timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
-        at_once=0 if known is None else min(known, workers),
+        at_once=min(source.remaining or 0, workers),
     )
 
 

@@ -12,7 +12,7 @@ from .._records.frames import shorten
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from typing import Any, NoReturn, TypeVar
+    from typing import Any, TypeVar
 
     from .._records.failure import Failure
     from .._records.work import Batch
@@ -28,40 +28,29 @@ def collect(run: Run, on_error: Any) -> list[Any]:
     """Return the results of all tasks; raise what ends the call."""
     parts: dict[int, list[Any]] = {}
     try:
-        ended_by = _gather(run, on_error, parts)
+        while batches := run.advance():
+            for batch in batches:
+                parts[batch.start], ended_by = _values(batch, on_error)
+                if isinstance(ended_by, Exception):
+                    raise ended_by
+                if ended_by is not None:
+                    ended_by.unwrap()
     finally:
         run.close()
-    if ended_by is not None:
-        _raise(ended_by)
     return _joined(parts)
 
 
-def _gather(run: Run, on_error: Any, parts: dict[int, list[Any]]) -> Failure | Exception | None:
-    """Put the results into *parts*, by index; return what ends the call before its time."""
-    while batches := run.advance():
-        for batch in batches:
-            if batch.error is not None:
-                return batch.error
-            if batch.failures and on_error == "raise":
-                return batch.failures[min(batch.failures)]
-            parts[batch.start] = _values(batch, on_error)
-    return None
-
-
-def _values(batch: Batch, on_error: Any) -> list[Any]:
-    """Return the values of *batch*, in the place of each failure what *on_error* says."""
+def _values(batch: Batch, on_error: Any) -> tuple[list[Any], Failure | Exception | None]:
+    """Return the results of *batch*, up to what ends the call, and that."""
     if not batch.failures:
-        return batch.values
+        return batch.values, batch.error
+    if on_error == "raise":
+        position = min(batch.failures)
+        return batch.values[:position], batch.failures[position]
     values = list(batch.values)
     for position, failure in batch.failures.items():
         values[position] = failure if on_error == "return" else on_error(failure)
-    return values
-
-
-def _raise(ended_by: Failure | Exception) -> NoReturn:
-    if isinstance(ended_by, Exception):
-        raise ended_by
-    ended_by.unwrap()
+    return values, None
 
 
 def _joined(parts: dict[int, list[Any]]) -> list[Any]:
@@ -127,20 +116,13 @@ def _read(
 ) -> Generator[Any, None, None]:
     """Yield the results, and see to it that the workers stay busy meanwhile."""
     waiting: dict[int, Batch] = {}  # what is finished and not read, by its first index
-    ended_by: Failure | Exception | None = None
+    error: Exception | None = None
     read = 0
     try:
         while batches := run.advance(read + (buffersize or run.horizon(read))):
             waiting.update((batch.start, batch) for batch in batches)
             while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
-                values: list[Any] = []
-                if batch.error is not None:
-                    ended_by = batch.error  # raised when all results before it are read
-                elif batch.failures and on_error == "raise":
-                    position = min(batch.failures)
-                    values, ended_by = batch.values[:position], batch.failures[position]
-                else:
-                    values = _values(batch, on_error)
+                values, ended_by = _values(batch, on_error)
                 due = monotonic() + READ_ON
                 for value in values:
                     read += 1
@@ -149,9 +131,11 @@ def _read(
                         more = run.advance(read + (buffersize or run.horizon(read)), block=False)
                         waiting.update((batch.start, batch) for batch in more)
                         due = monotonic() + READ_ON
-                if ended_by is not None and not isinstance(ended_by, Exception):
-                    _raise(ended_by)
-        if ended_by is not None:
-            _raise(ended_by)
+                if isinstance(ended_by, Exception):
+                    error = ended_by  # raised when all results are read
+                elif ended_by is not None:
+                    ended_by.unwrap()
+        if error is not None:
+            raise error
     finally:
         run.close()

@@ -11,6 +11,7 @@ does not hold back what it gave already.
 from __future__ import annotations
 
 from itertools import count, groupby, islice
+from sys import maxsize
 from time import perf_counter
 
 from .._records.machine import imported
@@ -152,7 +153,7 @@ class Source(Feed):
 def _is_indexed(iterable: Any) -> bool:
     """Tell whether all of *iterable* lies in memory, at positions."""
     if type(iterable) in _INDEXED:
-        return True
+        return type(iterable) is not range or not iterable[maxsize:]  # longer than a length can be
     array = getattr(imported("numpy"), "ndarray", None)
     return type(iterable) is array and iterable.ndim > 0
 
@@ -166,10 +167,7 @@ _CONTAINERS = (dict, set, frozenset, *_VIEWS)
 
 def _shortest(iterables: Sequence[Iterable[Any]]) -> int | None:
     """Return the length of the shortest, None unless all that end say how long they are."""
-    lengths = []
-    for iterable in iterables:
-        try:
-            lengths.append(len(iterable))  # type: ignore[arg-type]
-        except Exception:  # it is only a hint
-            return None
-    return min(lengths)
+    try:
+        return min(len(iterable) for iterable in iterables)  # type: ignore[arg-type]
+    except Exception:  # it is only a hint
+        return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext, suppress
 from functools import cache, partial
 from math import ceil
 
@@ -24,8 +23,10 @@ def imported(name: str) -> Any:
     None if its import failed.  If this very thread is, parts of the module may be missing.
     """
     if sys.modules.get(name) is not None:
-        with suppress(Exception):  # its import has failed meanwhile
+        try:
             __import__(name)  # waits for the lock that the other thread has on the module
+        except Exception:  # noqa: S110 - its import has failed meanwhile
+            pass
     return sys.modules.get(name)
 
 
@@ -33,8 +34,14 @@ def settings() -> Callable[[], AbstractContextManager[None]]:
     """Return what gives a thread the settings of this one that no context has: scikit-learn's."""
     sklearn = imported("sklearn")
     if not (hasattr(sklearn, "get_config") and hasattr(sklearn, "config_context")):
-        return nullcontext
+        return _no_settings
     return partial(sklearn.config_context, **sklearn.get_config())
+
+
+def _no_settings() -> AbstractContextManager[None]:
+    from contextlib import nullcontext
+
+    return nullcontext()
 
 
 def usable_cpus(root: str = "/") -> int:

@@ -9,7 +9,6 @@ A worker is in exactly one place, idle or lent; whoever takes it out of there fo
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from time import monotonic
 
 from .cache import HANDLE, KEPT, RESTED, SMALL, SWELL
@@ -95,9 +94,11 @@ def keep(call: SerializedCall, workers: int) -> None:
         total -= size
         gone = _kept.pop(digest, None) is not None
     for worker in list(_idle) if gone else ():
-        with suppress(ValueError):  # lent meanwhile: it is told later
+        try:
             _idle.remove(worker)
-            give_back(worker)
+        except ValueError:  # lent meanwhile: it is told later
+            continue
+        give_back(worker)
 
 
 def _size(call: SerializedCall, workers: int) -> int:
