@@ -19,7 +19,7 @@ from conftest import needs_proc
 import parmap
 from parmap import ExecutorUnavailable, pmap, shutdown, warm
 from parmap._records.machine import usable_cpus
-from parmap._workers import lease
+from parmap._workers import process
 from parmap._workers import warm as warm_workers
 
 MIB = 2**20
@@ -45,7 +45,7 @@ def regions():
 
 
 def workers():
-    return [worker.pid for worker in warm_workers._idle]
+    return [worker.pid for worker in warm_workers.idle]
 
 
 # What workers keep
@@ -99,7 +99,7 @@ def test_what_no_worker_can_map_is_an_error():
     shutdown()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            truly = lease.WorkerProcess
+            truly = process.WorkerProcess
 
             def start(environment):
                 worker = truly(environment)
@@ -107,7 +107,7 @@ def test_what_no_worker_can_map_is_an_error():
                 resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, hard))
                 return worker
 
-            patch.setattr(lease, "WorkerProcess", start)
+            patch.setattr(process, "WorkerProcess", start)
             with pytest.raises(ExecutorUnavailable, match="map"):
                 pmap(lambda x: array[x], [0, 1], **ONE)
     finally:
@@ -241,7 +241,7 @@ def prepare():
 
 print(module.TABLE[:4], {mapped})
 from parmap._workers import warm
-print(len(warm._idle))
+print(len(warm.idle))
 """)
 
     expected = "[0, 1, 4, 9] [9, 9, 9, 9]" if "abs" not in mapped else "[0, 1, 4, 9] [3, 3, 3, 3]"

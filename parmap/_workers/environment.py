@@ -22,7 +22,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-
+# Libraries that start a thread for each core would start cores x workers of them.
+THREAD_LIMITS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
+)
 # What `decimal.getcontext()` is unless somebody has changed it.
 _DECIMAL = (
     *(28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0),
@@ -42,16 +46,18 @@ class TaskEnvironment:
 
     __slots__ = ("environment", "state", "tracker")
 
-    def __init__(self, share: int, defaults: dict[str, str] | None = None) -> None:
-        """Take what is here; each worker may use *share* CPUs.
+    def __init__(self, workers: int, *, limit_threads: bool = False) -> None:
+        """Take what is here; each of so many *workers* may use its share of the CPUs.
 
-        The environment has the *defaults* where it has nothing else.
+        With *limit_threads*, libraries use no more, where the environment does not say how many.
         """
+        share = max(1, usable_cpus() // workers)
+        limits = dict.fromkeys(THREAD_LIMITS, str(share)) if limit_threads else {}
         try:
             directory = os.getcwd()
         except OSError:  # it was deleted
             directory = ""
-        self.environment = {**(defaults or {}), **_environment()}
+        self.environment = {**limits, **_environment()}
         self.tracker = tracker()
         path: list[Any] = sys.path
         state = (
@@ -152,10 +158,8 @@ def _filters() -> list[tuple[str, bytes]] | None:
     if filters != known[0]:
         pickles = []
         for entry in filters:
-            try:
+            with suppress(Exception):  # odd as it is, it has no meaning but here
                 pickles.append((entry[2].__module__, dumps(entry)))
-            except Exception:  # noqa: S112 - odd as it is, it has no meaning but here
-                continue
         _pickled = known = filters, pickles
     return known[1]
 
@@ -192,10 +196,9 @@ def enter(state: bytes, tracker: int | None = None) -> None:
     if tracker is not None:
         _use_tracker(tracker)
     directory, path, environment, argv, limits, decimals, filters, share, authkey, _ = _state
-    try:
+    recursion, digits, mask = limits
+    with suppress(OSError):  # it was deleted: stay, as the caller does
         os.chdir(directory)
-    except OSError:
-        pass  # it was deleted: stay, as the caller does
     sys.path[:] = path
     sys.argv = list(argv)
     if _environment() != environment:
@@ -206,11 +209,9 @@ def enter(state: bytes, tracker: int | None = None) -> None:
             import time
 
             time.tzset()
-    if sys.getrecursionlimit() != limits[0]:
-        sys.setrecursionlimit(limits[0])
-    if sys.get_int_max_str_digits() != limits[1]:
-        sys.set_int_max_str_digits(limits[1])
-    os.umask(limits[2])
+    sys.setrecursionlimit(recursion)
+    sys.set_int_max_str_digits(digits)
+    os.umask(mask)
     level, cpus, _seed = share
     nested.set(level)
     grant(cpus)
@@ -255,28 +256,9 @@ def set_filters() -> None:
     filters = []
     for module, pickled in (_state and _state[6]) or ():
         if module in sys.modules:
-            try:
+            with suppress(Exception):  # of a category that is not found here
                 filters.append(loads(pickled))
-            except Exception:  # noqa: S112 - of a category that is not found here
-                continue
     current = _its_filters(warnings)
     if current != filters:
         warnings.resetwarnings()  # has everything that was said before forgotten
         current.extend(filters)
-
-
-# Libraries that start a thread for each core would start cores x workers of them.
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
-
-
-def task_environment(workers: int) -> TaskEnvironment:
-    """Return where tasks should find themselves: here, with few enough threads in each worker."""
-    share = max(1, usable_cpus() // workers)
-    return TaskEnvironment(share, dict.fromkeys(THREAD_LIMITS, str(share)))

@@ -9,13 +9,14 @@ from time import monotonic, sleep
 from .._records.errors import ExecutorUnavailable
 from .._wire.messages import READY
 from . import warm
-from .process import WorkerProcess, milliseconds
+from .process import milliseconds
 from .status import LEAVING, RUNNING, STOP
 from .waker import Waker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .environment import TaskEnvironment
+    from .process import WorkerProcess
 
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 
@@ -24,7 +25,7 @@ class Lease:
     """Takes warm workers or starts new ones, polls them all at once, and gives them back."""
 
     def __init__(self, environment: TaskEnvironment) -> None:
-        self._environment = environment
+        self.environment = environment
         self._free: list[WorkerProcess] = []
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
@@ -57,7 +58,7 @@ class Lease:
         """
         try:
             while len(self._free) < workers:
-                worker = warm.lend(warm.take() or WorkerProcess(self._environment))
+                worker = warm.lend(self.environment)
                 for fd in worker.fds():
                     self._by_fd[fd] = worker
                     self._poll.register(fd, select.POLLIN)
@@ -109,13 +110,12 @@ class Lease:
         self._size -= 1
         if worker in self._free:
             self._free.remove(worker)
-        warm.remove(worker)
-        return worker.end(patience)
+        return warm.end(worker, patience)
 
     def close(self) -> None:
         """Give all back that are free or soon will be, and kill the others."""
         # Those that are not lent any more are those of the process that this one was forked from.
-        lent = {worker for worker in self._by_fd.values() if warm.is_lent(worker)}
+        lent = {worker for worker in self._by_fd.values() if worker in warm.lent}
         for worker in lent:
             worker.channel.patience = GRACE
             worker.status[STOP] = 1 if worker.chunk else 0
@@ -130,15 +130,14 @@ class Lease:
                             worker.ready = True
                         else:
                             worker.chunk = None
-                if not worker.chunk and worker.status[RUNNING] != LEAVING:
-                    lent.discard(worker)
+                if worker.channel.whole and not worker.chunk and worker.status[RUNNING] != LEAVING:
                     worker.status[STOP] = 0
                     warm.give_back(worker)
+                    lent.discard(worker)
         finally:  # also if Ctrl-C comes once more
             for worker in lent:
                 worker.kill()
-                warm.remove(worker)
-                worker.end(warm.PATIENCE)
+                warm.end(worker)
             self._by_fd.clear()
             self._size = 0
             self._free.clear()

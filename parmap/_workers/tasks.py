@@ -16,7 +16,7 @@ from .._engine.source import SLOW
 from .._records.callables import advise
 from .._records.errors import TaskTimeout
 from .._records.frames import skip_ours, traceback_of
-from .._records.work import Chunk, Report
+from .._records.work import Call, Chunk, Report
 from .status import MOVING, RUNNING, SINCE, STOP
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._records.failure import Caught, Kind
-    from .._records.work import Call
     from .status import Status
 
 
