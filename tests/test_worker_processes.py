@@ -56,8 +56,8 @@ def test_a_function_that_a_worker_has_lost_is_sent_again():
 
     def lose(_):
         kept = parmap._workers.child._calls
-        for digest in list(kept._calls):
-            del kept._calls[digest]
+        for digest in list(kept):
+            del kept[digest]
 
     shutdown()
     function = partial(divmod, 7)

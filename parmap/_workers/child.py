@@ -92,13 +92,13 @@ def handle_request(
         with _loading:
             number = number if has_function else 0
             if digest in _calls:  # a pool sends it always
-                call, fresh = _calls.get(digest), False
+                call, fresh = _calls.use(digest), False
             elif packed is None:
                 return Message(messages.LACKING)
             else:
                 with handed(handles[:number]):
                     call, fresh = load(packed, regions), True
-                _calls.put(digest, call, SWELL * len(packed) + sum(sizes))
+                _calls[digest] = call, SWELL * len(packed) + sum(sizes)
                 set_filters()  # it may have imported categories of warnings
             where = "the initializer"
             if initializer is not None:
@@ -230,7 +230,10 @@ def main(channel: int, block: int, line: int) -> None:
     die_with_parent("self", line)
     pipe = Channel(channel)
     worker = os.getpid()
-    os.register_at_fork(after_in_child=partial(_part, pipe, shared))
+    # A child that a task has forked is no worker, even if it comes back from the task: without the
+    # status the loop stumbles that runs the tasks.
+    os.register_at_fork(after_in_child=pipe.close)
+    os.register_at_fork(after_in_child=shared.part)
     watch = select.poll()
     watch.register(pipe.fd, select.POLLIN)
     try:
@@ -266,12 +269,6 @@ def _next(pipe: Channel, watch: select.poll) -> Message:
         if message.kind != messages.FORGET:
             return message
         _calls.drop(*message.header)
-
-
-def _part(pipe: Channel, block: StatusBlock) -> None:
-    """In a child that a task has forked: it is no worker, even if it comes back from the task."""
-    pipe.close()
-    block.part()  # this makes the loop stumble that runs the tasks
 
 
 def _limits() -> list[tuple[int, int]]:

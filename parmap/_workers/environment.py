@@ -32,7 +32,8 @@ _DECIMAL = (
     *(28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0),
     ("DivisionByZero", "InvalidOperation", "Overflow"),
 )
-_seed = 0  # of the hashes of strings in workers, the same for all of this process
+# Of the hashes of strings, the same in all workers of this process.
+_seed = 1 + int.from_bytes(os.urandom(4), "little") % (2**32 - 1)
 
 
 class TaskEnvironment:
@@ -68,7 +69,7 @@ class TaskEnvironment:
             (sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask()),
             _decimal(),
             _filters(),
-            (nested.get() + 1, share, _hash_seed()),
+            (nested.get() + 1, share, _seed),
             _authkey(),
             None if self.tracker is None else os.fstat(self.tracker).st_ino,
         )
@@ -80,7 +81,7 @@ class TaskEnvironment:
 
     def at_start(self) -> dict[str, str]:
         """Return the environment to start a worker with: strings have the same hash in all."""
-        return {"PYTHONHASHSEED": str(_hash_seed()), **self.environment}
+        return {"PYTHONHASHSEED": str(_seed), **self.environment}
 
 
 _taken: tuple[Any, bytes] = None, b""  # the state taken last, and its pickle
@@ -113,12 +114,6 @@ def tracker() -> int | None:
     return fd
 
 
-def _hash_seed() -> int:
-    global _seed
-    _seed = _seed or 1 + int.from_bytes(os.urandom(4), "little") % (2**32 - 1)
-    return _seed
-
-
 def _umask() -> int:
     # `os.umask` can only set it: what another thread creates at that moment would have another.
     try:
@@ -137,12 +132,10 @@ def _decimal() -> tuple[Any, ...] | None:
     module = imported("decimal")
     if (getcontext := getattr(module, "getcontext", None)) is None:
         return None
-    context = getcontext()
-    return (
-        *(context.prec, context.rounding, context.Emin, context.Emax),
-        *(context.capitals, context.clamp),
-        tuple(sorted(signal.__name__ for signal, trapped in context.traps.items() if trapped)),
-    )
+    now = getcontext()
+    numbers = now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp
+    traps = sorted(signal.__name__ for signal, trapped in now.traps.items() if trapped)
+    return *numbers, tuple(traps)
 
 
 _pickled: tuple[list[Any], list[tuple[str, bytes]]] = [], []  # the filters taken last, as taken
@@ -216,7 +209,11 @@ def enter(state: bytes, tracker: int | None = None) -> None:
     nested.set(level)
     grant(cpus)
     if decimals is not None and (decimals != _DECIMAL or "decimal" in sys.modules):
-        _set_decimal(*decimals)
+        import decimal
+
+        *numbers, traps = decimals
+        context: Any = decimal.Context
+        decimal.setcontext(context(*numbers, [], [getattr(decimal, name) for name in traps]))
     if filters is not None:
         set_filters()
     if authkey is not None and (authkey[0] or "multiprocessing.process" in sys.modules):
@@ -229,21 +226,11 @@ def _use_tracker(fd: int) -> None:
     """Register resources where the caller does: they are to survive this process."""
     from multiprocessing import resource_tracker
 
-    ours = getattr(resource_tracker, "_resource_tracker", None)
-    if ours is None:
-        os.close(fd)
-        return
-    before, ours._fd, ours._pid = ours._fd, fd, None
-    if before is not None:
-        os.close(before)
-
-
-def _set_decimal(*parts: Any) -> None:
-    import decimal
-
-    *numbers, traps = parts
-    context: Any = decimal.Context
-    decimal.setcontext(context(*numbers, [], [getattr(decimal, name) for name in traps]))
+    ours, unused = getattr(resource_tracker, "_resource_tracker", None), fd
+    if ours is not None:
+        unused, ours._fd, ours._pid = ours._fd, fd, None
+    if unused is not None:
+        os.close(unused)
 
 
 def set_filters() -> None:
