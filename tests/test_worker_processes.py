@@ -343,7 +343,7 @@ for task in burn, lambda x: time.sleep(0.03) or x:
     assert pmap(task, range(30), workers=2) == [*range(30)]
     assert pmap(task, range(3), workers=2, on_error="return") == [*range(3)]
 from parmap._workers import warm
-print(warm.count())
+print(len(warm.idle))
 """)
 
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -48,23 +48,16 @@ atexit.register(warm.end_all)
 
 def prestart(workers: int) -> None:
     """Start workers until *workers* wait for a call, and wait until they do."""
-    started: list[WorkerProcess] = []
+    lease = Lease(TaskEnvironment(workers, limit_threads=True))
     try:
-        while len(started) < workers:
-            started.append(warm.lend(TaskEnvironment(workers, limit_threads=True)))
-        for worker in started:
+        for worker in [lease.acquire() for _ in range(workers)]:
             if not worker.ready:
                 worker.readable(STALLED)
                 worker.ready = worker.channel.receive().kind == READY
     except (OSError, EOFError) as error:
         raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
     finally:
-        for worker in started:
-            if worker.channel.whole:
-                warm.give_back(worker)
-            else:  # it died, or cannot be waited for
-                worker.kill()
-                warm.end(worker)
+        lease.close()
 
 
 class Processes(Executor):
@@ -117,7 +110,7 @@ class Processes(Executor):
             return
         assert self._call is not None
         try:
-            worker.ask(self._call, chunk, self._lease.environment, self._budget, self._timeout)
+            worker.ask(self._call, chunk, self._budget, self._timeout)
         except pickle.PicklingError as error:
             self._lease.put(worker)
             raise Unsendable(str(error)) from error

@@ -25,7 +25,7 @@ from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
 
-from .._records.work import Call, Chunk, Report
+from .._records.work import Chunk, Report
 from .._wire import messages
 from .._wire.channel import Channel, Message
 from .._wire.loading import load
@@ -102,7 +102,7 @@ def handle_request(
                 set_filters()  # it may have imported categories of warnings
             where = "the initializer"
             if initializer is not None:
-                _initialize(call.obj, initializer, fresh)
+                _initialize(call.obj.initializer, initializer, fresh)
         status[SINCE] = perf_counter()
         status[RUNNING] = MOVING
         where = ""
@@ -136,17 +136,16 @@ def _missing(error: BaseException) -> str | None:
     return "" if isinstance(error, (AttributeError, ImportError)) else None
 
 
-def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
-    """Run the initializer of *call*, or let a call just *loaded* find what it has set before."""
+def _initialize(initializer: Any, digest: bytes, loaded: bool) -> None:
+    """Run *initializer*, or let a call just *loaded* find what it has set before."""
     global _granted
-    function: Any = call.initializer
+    function = initializer
     while type(function) in (partial, MethodType):  # others may make up attributes
         function = function.func if type(function) is partial else function.__func__
     names = function.__globals__ if type(function) is FunctionType else {}
     if digest not in _initialized:
         before = dict(names)
-        assert call.initializer is not None
-        call.initializer()
+        initializer()
         _granted = None
         _initialized[digest] = {
             name: value for name, value in names.items() if before.get(name, _calls) is not value

@@ -25,7 +25,7 @@ class Lease:
     """Takes warm workers or starts new ones, polls them all at once, and gives them back."""
 
     def __init__(self, environment: TaskEnvironment) -> None:
-        self.environment = environment
+        self._environment = environment
         self._free: list[WorkerProcess] = []
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
@@ -51,6 +51,15 @@ class Lease:
         """Return those that work at a chunk."""
         return {worker for worker in self._by_fd.values() if worker.chunk}
 
+    def acquire(self) -> WorkerProcess:
+        """Return one more worker; raise OSError if there cannot be one."""
+        worker = warm.lend(self._environment)
+        for fd in worker.fds():
+            self._by_fd[fd] = worker
+            self._poll.register(fd, select.POLLIN)
+        self._size += 1
+        return worker
+
     def start(self, workers: int) -> None:
         """Have so many free workers, as far as the system lets us.
 
@@ -58,12 +67,7 @@ class Lease:
         """
         try:
             while len(self._free) < workers:
-                worker = warm.lend(self.environment)
-                for fd in worker.fds():
-                    self._by_fd[fd] = worker
-                    self._poll.register(fd, select.POLLIN)
-                self._size += 1
-                self._free.append(worker)
+                self._free.append(self.acquire())
         except OSError as error:
             if not self._size:
                 raise ExecutorUnavailable(

@@ -54,7 +54,8 @@ class WorkerProcess:
     Attributes:
         functions: the digests of the calls that it has loaded.
         state: the environment that it entered last, as bytes.
-        environment: what its call has told it of where it is; None while it is idle.
+        environment: where its call wants its tasks to find themselves, and *told*, whether the
+            worker has been told so.
         block: its status block, and *status* the status in there.
         chunk: the chunk it works at; None if it waits.
         served: how many tasks it has run.
@@ -66,7 +67,8 @@ class WorkerProcess:
         """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
         self.functions: set[bytes] = set()
         self.state = b""
-        self.environment: TaskEnvironment | None = None
+        self.environment = environment
+        self.told = False
         self.chunk: Chunk | None = None
         self.served = 0
         self.ready = False
@@ -116,21 +118,14 @@ class WorkerProcess:
         """Tell whether the process has not ended, also where the system has no pidfd."""
         return self._process.poll() is None and not self.is_dead()
 
-    def ask(
-        self,
-        call: SerializedCall,
-        chunk: Chunk,
-        environment: TaskEnvironment,
-        budget: float,
-        timeout: float | None,
-    ) -> None:
-        """Have it run *chunk*, in *environment*, for *budget* seconds; the answer is a message.
+    def ask(self, call: SerializedCall, chunk: Chunk, budget: float, timeout: float | None) -> None:
+        """Have it run *chunk*, for *budget* seconds; the answer is a message.
 
         Raises PicklingError if the items cannot be pickled, then nothing was sent, and OSError if
         the worker is dead, or does not move.
         """
-        enter, tracker = NO_CHANGE, None
-        if self.environment is not environment:
+        environment, enter, tracker = self.environment, NO_CHANGE, None
+        if not self.told:
             enter = LAST_STATE  # but for what other tasks have changed
             if self.state != environment.state:
                 enter, tracker = NEW_STATE, environment.tracker
@@ -147,7 +142,7 @@ class WorkerProcess:
         self.status[SINCE] = perf_counter()
         self.status[RUNNING] = IDLE
         self.channel.send(request)
-        self.environment, self.state = environment, environment.state
+        self.told, self.state = True, environment.state
         self.functions.add(call.digest)
 
     def seconds_left(self, timeout: float) -> float:
@@ -173,7 +168,8 @@ class WorkerProcess:
 
     def reset(self) -> None:
         """Be as a worker that no call has yet."""
-        self.chunk = self.environment = None
+        self.chunk = None
+        self.told = False
         self.channel.patience = STALLED
 
     def forget_functions(self, digests: set[bytes]) -> None:

@@ -14,14 +14,10 @@ from .._records.machine import above_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Protocol
+    from typing import IO
 
-    class Status(Protocol):
-        """Three numbers that the place where tasks run shares with whoever watches it."""
-
-        def __getitem__(self, field: int, /) -> float: ...
-        def __setitem__(self, field: int, value: float, /) -> None: ...
-
+    # Three numbers that the place where tasks run shares with whoever watches it.
+    Status = list[float] | memoryview[float]
 
 # The fields of a status. SINCE is written before RUNNING: who reads them the other way round never
 # takes a task for older than it is.

@@ -31,6 +31,7 @@ def lend(environment: TaskEnvironment) -> WorkerProcess:
     """Return an idle worker that lives, or else a new one; raise OSError if there cannot be one."""
     while worker := _pop():
         if worker.is_alive():
+            worker.environment = environment
             break
         worker.end(0.0)  # it died while it was idle
     else:
