@@ -103,9 +103,7 @@ class Pickled:
 Marshaller = InProcess | Pickled
 
 
-def _perform_with(
-    perform: Callable[[Message], Message], request: Message, function: bytes
-) -> Message:
+def _perform_with(perform: Callable[..., Message], request: Message, function: bytes) -> Message:
     """In a worker: *perform* the *request* for a function that was put where workers find it."""
     request.buffers.append(function)
     return perform(request)

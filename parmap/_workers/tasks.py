@@ -113,14 +113,12 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
         if unread is not None and unread.seconds > SLOW:
             break  # what is finished does not wait for it
     seconds, cpu = now - began, thread_time() - cpu_before if with_cpu else 0.0
+    done = len(values)
     if unread is not None:
         seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
-    elif type(items) is Slice and (
-        len(values) > size or (len(values) < size and items.ends_at(len(values)))
-    ):
-        items = items.reaching(len(values))
-        chunk = Chunk(chunk.start, items, chunk.attempts)
+    elif type(items) is Slice and (done > size or (done < size and items.ends_at(done))):
+        chunk = Chunk(chunk.start, items.reaching(done), chunk.attempts)
     return Report(chunk, values, caught, seconds, cpu, None, began)
 
 
