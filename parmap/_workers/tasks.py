@@ -118,7 +118,8 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
         seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
     elif type(items) is Slice and (done > size or (done < size and items.ends_at(done))):
-        chunk = Chunk(chunk.start, items.reaching(done), chunk.attempts)
+        items = items.reaching(done)
+        chunk = Chunk(chunk.start, items, chunk.attempts)
     return Report(chunk, values, caught, seconds, cpu, None, began)
 
 
