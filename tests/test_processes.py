@@ -253,6 +253,19 @@ def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypat
     assert len(warm_workers.idle) == 1
 
 
+def test_a_call_without_a_descriptor_says_that_it_has_no_workers(monkeypatch):
+    """What a call needs itself, before its first worker, is missed as a worker would be."""
+
+    def none():
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(lease, "Waker", none)
+    with pytest.raises(ExecutorUnavailable, match="no worker process can be started: Too many"):
+        pmap(abs, [-1, 2], executor="processes")
+    with pytest.raises(ExecutorUnavailable, match="no worker process can be started: Too many"):
+        warm(1)
+
+
 def test_an_initializer_that_dies_is_one_error():
     """What no worker survives before its first task is raised, not blamed on each task."""
     with pytest.raises(WorkerCrashed, match="exit code 3 while it loaded the function or was init"):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import atexit
 import pickle
-from contextlib import suppress
+from contextlib import closing, suppress
 from math import inf
 from time import monotonic, perf_counter
 
@@ -48,16 +48,14 @@ atexit.register(warm.end_all)
 
 def prestart(workers: int) -> None:
     """Start workers until *workers* wait for a call, and wait until they do."""
-    lease = Lease(TaskEnvironment(workers, limit_threads=True))
     try:
-        for worker in [lease.acquire() for _ in range(workers)]:
-            if not worker.ready:
-                worker.readable(STALLED)
-                worker.ready = worker.channel.receive().kind == READY
+        with closing(Lease(TaskEnvironment(workers, limit_threads=True))) as lease:
+            for worker in [lease.acquire() for _ in range(workers)]:
+                if not worker.ready:
+                    worker.readable(STALLED)
+                    worker.ready = worker.channel.receive().kind == READY
     except (OSError, EOFError) as error:
         raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
-    finally:
-        lease.close()
 
 
 class Processes(Executor):

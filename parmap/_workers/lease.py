@@ -25,11 +25,15 @@ class Lease:
     """Takes warm workers or starts new ones, polls them all at once, and gives them back."""
 
     def __init__(self, environment: TaskEnvironment) -> None:
+        """Raise ExecutorUnavailable if there is no descriptor left."""
         self._environment = environment
         self._free: list[WorkerProcess] = []
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
-        self._waker = Waker()
+        try:
+            self._waker = Waker()
+        except OSError as error:
+            raise _unavailable(error) from error
         self.wake = self._waker.wake
         self._poll = select.poll()
         self._poll.register(self._waker.fd, select.POLLIN)
@@ -70,10 +74,7 @@ class Lease:
                 self._free.append(self.acquire())
         except OSError as error:
             if not self._size:
-                raise ExecutorUnavailable(
-                    f"no worker process can be started: {error}; "
-                    "executor='threads' and executor='serial' need none"
-                ) from error
+                raise _unavailable(error) from error
 
     def take(self) -> WorkerProcess | None:
         """Take a free worker, if need be a new one; None if there cannot be one."""
@@ -146,3 +147,8 @@ class Lease:
             self._size = 0
             self._free.clear()
             self._waker.close()
+
+
+def _unavailable(error: OSError) -> ExecutorUnavailable:
+    need_none = "executor='threads' and executor='serial' need none"
+    return ExecutorUnavailable(f"no worker process can be started: {error}; {need_none}")
