@@ -23,7 +23,7 @@ import parmap
 from parmap import ExecutorUnavailable, TaskTimeout, WorkerCrashed, pimap, pmap, shutdown, warm
 from parmap._executors import processes
 from parmap._records.work import Call, Chunk
-from parmap._workers import lease
+from parmap._workers import lease, process
 from parmap._workers import warm as warm_workers
 from parmap._workers.status import LEAVING, RUNNING
 
@@ -45,7 +45,7 @@ def few(monkeypatch):
 
     def limit(number):
         left = [None] * number
-        truly = lease.WorkerProcess
+        truly = process.WorkerProcess
 
         def start(environment):
             if not left:
@@ -53,7 +53,7 @@ def few(monkeypatch):
             left.pop()
             return truly(environment)
 
-        monkeypatch.setattr(lease, "WorkerProcess", start)
+        monkeypatch.setattr(process, "WorkerProcess", start)
 
     yield limit
     shutdown()
@@ -237,7 +237,7 @@ def test_a_worker_that_leaves_is_not_lent_again():
     next(results)
     results.close()
 
-    assert all(worker.status[RUNNING] != LEAVING for worker in warm_workers._idle)
+    assert all(worker.status[RUNNING] != LEAVING for worker in warm_workers.idle)
 
 
 def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypatch):
@@ -248,9 +248,22 @@ def test_a_worker_that_starts_while_its_call_ends_is_known_to_be_there(monkeypat
     call.submit(Chunk(0, [-1]))
     call.close()
 
-    assert [worker.ready for worker in warm_workers._idle] == [True]
+    assert [worker.ready for worker in warm_workers.idle] == [True]
     warm(1)
-    assert warm_workers.count() == 1
+    assert len(warm_workers.idle) == 1
+
+
+def test_a_call_without_a_descriptor_says_that_it_has_no_workers(monkeypatch):
+    """What a call needs itself, before its first worker, is missed as a worker would be."""
+
+    def none():
+        raise OSError("Too many open files")
+
+    monkeypatch.setattr(lease, "Waker", none)
+    with pytest.raises(ExecutorUnavailable, match="no worker process can be started: Too many"):
+        pmap(abs, [-1, 2], executor="processes")
+    with pytest.raises(ExecutorUnavailable, match="no worker process can be started: Too many"):
+        warm(1)
 
 
 def test_an_initializer_that_dies_is_one_error():
@@ -300,15 +313,30 @@ def test_a_second_ctrl_c_leaves_no_worker_busy(monkeypatch):
     shutdown()
     results = pimap(time.sleep, [0, 600, 600], executor="processes", workers=2, chunksize=1)
     assert next(results) is None
-    busy = [worker._process for worker in warm_workers._lent]
+    busy = [worker._process for worker in warm_workers.lent]
     with monkeypatch.context() as patch:
-        patch.setattr(lease.WorkerProcess, "readable", lambda worker, seconds: 1 // 0)
+        patch.setattr(process.WorkerProcess, "readable", lambda worker, seconds: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             results.close()
 
     assert len(busy) == 2
     assert all(process.returncode is not None for process in busy)
-    assert not warm_workers._lent
+    assert not warm_workers.lent
+
+
+def test_a_worker_whose_first_message_was_cut_is_not_lent_again(monkeypatch):
+    """If Ctrl-C comes in the middle of what a waiting worker says, the next call gets another."""
+    shutdown()
+    call = processes.Processes(Call(abs, "item"), 1, 0.005, at_once=1)
+    (worker,) = warm_workers.lent
+    assert worker.readable(60)
+    with monkeypatch.context() as patch:
+        patch.setattr("parmap._wire.channel.Watched._read", lambda channel, size: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            worker.channel.receive()
+    call.close()
+
+    assert not warm_workers.idle
 
 
 def test_odd_modules_and_streams_are_the_tasks_own_affair():

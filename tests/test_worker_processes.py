@@ -19,7 +19,7 @@ from conftest import needs_proc
 import parmap
 from parmap import ExecutorUnavailable, pmap, shutdown, warm
 from parmap._records.machine import usable_cpus
-from parmap._workers import lease
+from parmap._workers import process
 from parmap._workers import warm as warm_workers
 
 MIB = 2**20
@@ -45,7 +45,7 @@ def regions():
 
 
 def workers():
-    return [worker.pid for worker in warm_workers._idle]
+    return [worker.pid for worker in warm_workers.idle]
 
 
 # What workers keep
@@ -56,8 +56,8 @@ def test_a_function_that_a_worker_has_lost_is_sent_again():
 
     def lose(_):
         kept = parmap._workers.child._calls
-        for digest in list(kept._calls):
-            del kept._calls[digest]
+        for digest in list(kept):
+            del kept[digest]
 
     shutdown()
     function = partial(divmod, 7)
@@ -99,7 +99,7 @@ def test_what_no_worker_can_map_is_an_error():
     shutdown()
     try:
         with pytest.MonkeyPatch.context() as patch:
-            truly = lease.WorkerProcess
+            truly = process.WorkerProcess
 
             def start(environment):
                 worker = truly(environment)
@@ -107,7 +107,7 @@ def test_what_no_worker_can_map_is_an_error():
                 resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (3, hard))
                 return worker
 
-            patch.setattr(lease, "WorkerProcess", start)
+            patch.setattr(process, "WorkerProcess", start)
             with pytest.raises(ExecutorUnavailable, match="map"):
                 pmap(lambda x: array[x], [0, 1], **ONE)
     finally:
@@ -241,7 +241,7 @@ def prepare():
 
 print(module.TABLE[:4], {mapped})
 from parmap._workers import warm
-print(len(warm._idle))
+print(len(warm.idle))
 """)
 
     expected = "[0, 1, 4, 9] [9, 9, 9, 9]" if "abs" not in mapped else "[0, 1, 4, 9] [3, 3, 3, 3]"
@@ -343,7 +343,7 @@ for task in burn, lambda x: time.sleep(0.03) or x:
     assert pmap(task, range(30), workers=2) == [*range(30)]
     assert pmap(task, range(3), workers=2, on_error="return") == [*range(3)]
 from parmap._workers import warm
-print(warm.count())
+print(len(warm.idle))
 """)
 
     assert (done.stdout, done.stderr) == ("0\n", "")

@@ -57,7 +57,7 @@ class Chooser:
         """Choose by the facts as they stand."""
         facts = self.facts
         if facts.pool == "serial":
-            facts.start = WARM_START if warm.count() else max(WARM_START, COLD_START - _forgone)
+            facts.start = WARM_START if warm.idle else max(WARM_START, COLD_START - _forgone)
         self._last = decide(facts)
         if self._last.where == "processes":
             facts.can_start = can_start()

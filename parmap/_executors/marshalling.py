@@ -13,7 +13,7 @@ from functools import partial
 from threading import get_ident
 
 from .._records.machine import settings
-from .._records.work import Unsendable
+from .._records.work import Call, Chunk, Report, Unsendable
 from .._wire.messages import SerializedCall
 from .._workers.child import handle_in_pool
 from .._workers.status import STOP, new_status
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .._records.work import Call, Chunk, Report
     from .._wire.channel import Message
 
 
@@ -104,9 +103,7 @@ class Pickled:
 Marshaller = InProcess | Pickled
 
 
-def _perform_with(
-    perform: Callable[[Message], Message], request: Message, function: bytes
-) -> Message:
+def _perform_with(perform: Callable[..., Message], request: Message, function: bytes) -> Message:
     """In a worker: *perform* the *request* for a function that was put where workers find it."""
     request.buffers.append(function)
     return perform(request)

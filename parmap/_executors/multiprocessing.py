@@ -6,18 +6,17 @@ is to watch the workers.  After a death, a pool of ours is replaced; one that is
 
 from __future__ import annotations
 
-from contextlib import suppress
 from math import inf
 from multiprocessing.connection import wait
 from multiprocessing.pool import Pool as ProcessPool
 from multiprocessing.pool import ThreadPool
 from operator import attrgetter
 from queue import Empty
-from socket import socketpair
 from time import monotonic, sleep
 
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
 from .._workers.exit import finish_threads, first_at_exit, halt_daemon
+from .._workers.waker import Waker
 from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill
 from .queued import Queued
@@ -49,10 +48,9 @@ class Pool(Queued):
 
     def __init__(self, call: Call, workers: int | None = None, lent: Any = None) -> None:
         super().__init__(call, workers, lent)
-        # The pool's result thread wakes us through sockets: a queue could not be waited for
-        # together with the workers, and a Connection does not survive the collector and `close`.
-        self._awake, self._waker = socketpair()
-        self._waker.setblocking(False)
+        # By which the pool's result thread wakes us: a queue could not be waited for together with
+        # the workers.
+        self._waker = Waker()
         self._watched: dict[int, Any] = {}  # processes, by their sentinels
         self._dead: list[Any] = []  # seen by the last look
         self._handled: set[Any] = set()  # those of the dead that the pool still keeps
@@ -104,9 +102,9 @@ class Pool(Queued):
         if not self._completed.empty():
             seconds = 0
         seconds = min(seconds, LONG if self._watch() else SHORT)
-        ready = wait([self._awake, *self._watched], seconds)
-        if self._awake in ready:
-            self._awake.recv(4096)
+        ready = wait([self._waker.fd, *self._watched], seconds)
+        if self._waker.fd in ready:
+            self._waker.clear()
         self._dead = [self._watched[sentinel] for sentinel in ready if sentinel in self._watched]
         if not ready and not self._ours:
             self._check_lent()
@@ -164,13 +162,11 @@ class Pool(Queued):
 
     def _complete(self, number: int | None, out: Any = None) -> None:
         super()._complete(number, out)
-        with suppress(OSError):  # we were closed meanwhile, or there is enough to wake us
-            self._waker.send(b"1")
+        self._waker.wake()
 
     def close(self) -> None:
         super().close()
         self._waker.close()
-        self._awake.close()
 
     def _let_go(self) -> None:
         halt_daemon()

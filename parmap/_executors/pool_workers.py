@@ -36,16 +36,16 @@ def kill_workers(executor: Any) -> None:
     """Kill the workers of *executor*, which is ours, and stop what runs there."""
     # One of them may be in the middle of a result: unless we close our own end of that pipe, too,
     # the executor's thread waits for the rest of it for ever.
-    end = getattr(getattr(executor, "_result_queue", None), "_writer", None)
+    end: Any = getattr(getattr(executor, "_result_queue", None), "_writer", None)
     handle = getattr(end, "_handle", None)
-    if end is not None and handle is not None:
+    if handle is not None:
         end._handle = None  # that thread closes it, too, when it wakes up: it shall find it closed
     processes = workers_of(executor)
     if processes and hasattr(executor, "terminate_workers"):  # from Python 3.14 on
         executor.terminate_workers()  # `kill_workers` needs what loky's processes have not got
     for process in processes:  # SIGTERM may not be heeded
         kill(process)
-    if end is not None and handle is not None:
+    if handle is not None:
         with suppress(OSError):  # it was in the middle of closing it
             type(end)(handle, readable=False).close()
 

@@ -22,31 +22,24 @@ from __future__ import annotations
 
 import atexit
 import pickle
-from contextlib import suppress
+from contextlib import closing, suppress
 from math import inf
 from time import monotonic, perf_counter
 
 from .._engine.executor import Executor
 from .._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
-from .._records.work import Loss, Report, Unsendable
+from .._records.work import Call, Chunk, Loss, Report, Unsendable
 from .._wire.channel import STALLED
-from .._wire.messages import (
-    LACKING,
-    READY,
-    STALE,
-    UNFIT,
-    SerializedCall,
-)
+from .._wire.messages import LACKING, READY, STALE, UNFIT, SerializedCall
 from .._workers import warm
-from .._workers.environment import task_environment
+from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
-from .._workers.process import WorkerProcess
 from .._workers.status import IDLE, LEAVING, LOADING, RUNNING, SINCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._records.failure import Kind
-    from .._records.work import Call, Chunk
+    from .._workers.process import WorkerProcess
 
 ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
 
@@ -55,23 +48,14 @@ atexit.register(warm.end_all)
 
 def prestart(workers: int) -> None:
     """Start workers until *workers* wait for a call, and wait until they do."""
-    started: list[WorkerProcess] = []
     try:
-        while len(started) < workers:
-            started.append(warm.take() or WorkerProcess(task_environment(workers)))
-        for worker in started:
-            if not worker.ready:
-                worker.readable(STALLED)
-                worker.ready = worker.channel.receive().kind == READY
+        with closing(Lease(TaskEnvironment(workers, limit_threads=True))) as lease:
+            for worker in [lease.acquire() for _ in range(workers)]:
+                if not worker.ready:
+                    worker.readable(STALLED)
+                    worker.ready = worker.channel.receive().kind == READY
     except (OSError, EOFError) as error:
         raise ExecutorUnavailable(f"no worker process can be started: {error!r}") from error
-    finally:
-        for worker in started:
-            if worker.channel.whole:
-                warm.give_back(worker)
-            else:  # it died, or cannot be waited for
-                worker.kill()
-                worker.end(warm.PATIENCE)
 
 
 class Processes(Executor):
@@ -95,8 +79,7 @@ class Processes(Executor):
         self._budget = budget
         self._timeout = timeout
         self._most = most
-        self._environment = task_environment(workers)
-        self._lease = Lease(self._environment)
+        self._lease = Lease(TaskEnvironment(workers, limit_threads=True))
         self._call: SerializedCall | None = None
         self._news: list[Report] = []
         self._abortive = 0
@@ -116,7 +99,7 @@ class Processes(Executor):
 
     @property
     def ready(self) -> bool:
-        return warm.count() >= self.workers or self._lease.any_ready
+        return len(warm.idle) >= self.workers or self._lease.any_ready
 
     def submit(self, chunk: Chunk) -> None:
         worker = self._choose(len(chunk))
@@ -124,9 +107,8 @@ class Processes(Executor):
             self._requeue(chunk, "there is no worker for it")
             return
         assert self._call is not None
-        how = self._environment, self._budget, self._timeout
         try:
-            worker.ask(self, self._call, chunk, *how)
+            worker.ask(self._call, chunk, self._budget, self._timeout)
         except pickle.PicklingError as error:
             self._lease.put(worker)
             raise Unsendable(str(error)) from error
@@ -242,7 +224,7 @@ class Processes(Executor):
         if not worker.ready and worker.readable(0):
             with suppress(EOFError):
                 worker.ready = worker.channel.receive().kind == READY
-        dump = dump or worker.stack_dump()
+        dump = dump or worker.block.stack_dump()
         ending = self._lease.retire(worker)
         unused = not worker.ready or running == LOADING
         if unused:

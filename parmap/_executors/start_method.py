@@ -6,7 +6,6 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
 from .._records.errors import ExecutorUnavailable
-from .._records.machine import usable_cpus
 from .._workers.environment import TaskEnvironment, enter
 from .._workers.exit import begin_start, end_start
 from .._workers.parent_death import die_with_parent, parent_pipe
@@ -71,7 +70,7 @@ def prepare(parent: int, line: int, state: bytes) -> None:
 
 def initialization(workers: int) -> dict[str, Any]:
     """Return the options of a pool with which *workers* workers `prepare` themselves."""
-    state = TaskEnvironment(max(1, usable_cpus() // workers)).state
+    state = TaskEnvironment(workers).state
     return {"initializer": prepare, "initargs": (*parent_pipe(), state)}
 
 

@@ -16,30 +16,17 @@ HANDLE = 2**24  # bytes that a descriptor counts for: a process may have 1,024
 RESTED = 60.0  # seconds without a task after which a worker keeps nothing
 
 
-class FunctionCache:
-    """The calls that a process has loaded, by digest, the one used last at the end."""
+class FunctionCache(dict[bytes, tuple["Any", int]]):
+    """The calls that a process has loaded, and their sizes, by digest; last the one used last."""
 
-    def __init__(self) -> None:
-        self._calls: dict[bytes, tuple[Any, int]] = {}
-
-    def __contains__(self, digest: object) -> bool:
-        return digest in self._calls
-
-    def __bool__(self) -> bool:
-        return bool(self._calls)
-
-    def get(self, digest: bytes) -> Any:
-        """Return what is kept for *digest*, which is the one used last from now on."""
-        entry = self._calls[digest] = self._calls.pop(digest)
+    def use(self, digest: bytes) -> Any:
+        """Return the call with this *digest*, which is the one used last from now on."""
+        entry = self[digest] = self.pop(digest)
         return entry[0]
-
-    def put(self, digest: bytes, call: Any, size: int) -> None:
-        """Keep *call*, which takes so many bytes."""
-        self._calls[digest] = call, size
 
     def drop(self, *digests: bytes) -> None:
         """Let go of the calls with these digests; of all, without."""
-        gone = [self._calls.pop(digest, (None, 0))[1] for digest in digests or [*self._calls]]
+        gone = [self.pop(digest, (None, 0))[1] for digest in digests or list(self)]
         if sum(gone) >= SMALL:
             import gc
 
@@ -47,5 +34,5 @@ class FunctionCache:
 
     def trim(self) -> None:
         """Let go of the calls not used for longest, but not of the last, if they take too much."""
-        while len(self._calls) > 1 and sum(size for _, size in self._calls.values()) > KEPT:
-            self.drop(next(iter(self._calls)))
+        while len(self) > 1 and sum(size for _, size in self.values()) > KEPT:
+            self.drop(next(iter(self)))

@@ -25,23 +25,10 @@ from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
 
-from .._records.work import Call, Chunk, Report
+from .._records.work import Chunk, Report
+from .._wire import messages
 from .._wire.channel import Channel, Message
 from .._wire.loading import load
-from .._wire.messages import (
-    COPIED,
-    DONE,
-    FORGET,
-    LACKING,
-    LOADING_FUNCTION,
-    NEW_STATE,
-    READY,
-    REFUSED,
-    STALE,
-    TRIED_BYTES,
-    UNFIT,
-    UNREADABLE,
-)
 from .._wire.pickling import dumps, loads
 from .._wire.refusal import refusal
 from .._wire.shared_memory import open_region
@@ -50,17 +37,7 @@ from .cache import RESTED, SWELL, FunctionCache
 from .edited import are_edited, watch_modules
 from .environment import enter, set_filters
 from .parent_death import die_with_parent
-from .status import (
-    LEAVING,
-    LOADING,
-    MOVING,
-    RUNNING,
-    SINCE,
-    StatusBlock,
-    dump_stack_when_killed,
-    new_status,
-    stop_dumping,
-)
+from .status import LEAVING, LOADING, MOVING, RUNNING, SINCE, StatusBlock, new_status
 from .tasks import catch, loading, nested, run_chunk
 
 TYPE_CHECKING = False
@@ -93,7 +70,7 @@ def handle_request(
     function, (start, budget, timeout), enters, has_tracker = request.header
     digest, has_function, initializer, sizes, number = function
     buffers = request.buffers
-    state = buffers.pop(0) if enters == NEW_STATE else b""
+    state = buffers.pop(0) if enters == messages.NEW_STATE else b""
     packed = buffers.pop(0) if has_function else None
     tracker, regions, handles = None, [], []
     if receive_fd and request.fds:
@@ -103,29 +80,29 @@ def handle_request(
             regions = open_region(receive_fd(), sizes) if sizes else []
             handles = [receive_fd() for _ in range(len(request.fds) - has_tracker - bool(sizes))]
         except OSError as error:  # no descriptor or no memory is left; and the channel is at odds
-            return Message(UNFIT, (f"{type(error).__name__}: {error}",))
+            return Message(messages.UNFIT, (f"{type(error).__name__}: {error}",))
     if enters and are_edited():
-        return Message(STALE)
+        return Message(messages.STALE)
     where = "the change of directory"
     is_loading = loading.set(True)
     try:
         if enters:
             enter(state, tracker)
-        where = LOADING_FUNCTION
+        where = messages.LOADING_FUNCTION
         with _loading:
-            if packed is None and digest not in _calls:
-                return Message(LACKING)
             number = number if has_function else 0
-            if packed is None or digest in _calls:  # the latter: of a pool, which sends it always
-                call, fresh = _calls.get(digest), False
+            if digest in _calls:  # a pool sends it always
+                call, fresh = _calls.use(digest), False
+            elif packed is None:
+                return Message(messages.LACKING)
             else:
                 with handed(handles[:number]):
                     call, fresh = load(packed, regions), True
-                _calls.put(digest, call, SWELL * len(packed) + sum(sizes))
+                _calls[digest] = call, SWELL * len(packed) + sum(sizes)
                 set_filters()  # it may have imported categories of warnings
             where = "the initializer"
             if initializer is not None:
-                _initialize(call.obj, initializer, fresh)
+                _initialize(call.obj.initializer, initializer, fresh)
         status[SINCE] = perf_counter()
         status[RUNNING] = MOVING
         where = ""
@@ -135,10 +112,10 @@ def handle_request(
     except BaseException as error:
         if not where:
             text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
-            return Message(UNREADABLE, (text, _missing(error)))
+            return Message(messages.UNREADABLE, (text, _missing(error)))
         caught = catch(error, "error", 0.0)
         told = dumps((_portable(caught).exception, caught.traceback))
-        return Message(REFUSED, (digest, _missing(error), where), told)
+        return Message(messages.REFUSED, (digest, _missing(error), where), told)
     finally:
         loading.reset(is_loading)
         for fd in handles:  # whether they were needed or not
@@ -159,17 +136,16 @@ def _missing(error: BaseException) -> str | None:
     return "" if isinstance(error, (AttributeError, ImportError)) else None
 
 
-def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
-    """Run the initializer of *call*, or let a call just *loaded* find what it has set before."""
+def _initialize(initializer: Any, digest: bytes, loaded: bool) -> None:
+    """Run *initializer*, or let a call just *loaded* find what it has set before."""
     global _granted
-    function: Any = call.initializer
+    function = initializer
     while type(function) in (partial, MethodType):  # others may make up attributes
         function = function.func if type(function) is partial else function.__func__
     names = function.__globals__ if type(function) is FunctionType else {}
     if digest not in _initialized:
         before = dict(names)
-        assert call.initializer is not None
-        call.initializer()
+        initializer()
         _granted = None
         _initialized[digest] = {
             name: value for name, value in names.items() if before.get(name, _calls) is not value
@@ -179,10 +155,7 @@ def _initialize(call: Call, digest: bytes, loaded: bool) -> None:
 
 
 def handle_in_pool(
-    request: Message,
-    line: tuple[int, int] | None = None,
-    path: list[str] | None = None,
-    level: int = 1,
+    request: Message, level: int, line: tuple[int, int] | None = None, path: list[str] | None = None
 ) -> Message:
     """Do the same as `handle_request`, for an executor that is not ours and may run us anywhere.
 
@@ -208,8 +181,8 @@ def _pack_report(report: Report, apart: list[Any] | None) -> Message:
     """Return the answer with *report*; large buffers are put into *apart*, if that can be sent."""
     values, caught = report.values, report.caught
     try:
-        body = dumps(values, apart, least=COPIED)
-        if len(body) <= TRIED_BYTES and STACK_GLOBAL in body:
+        body = dumps(values, apart, least=messages.COPIED)
+        if len(body) <= messages.TRIED_BYTES and STACK_GLOBAL in body:
             loads(body, buffers=apart)
     except BaseException:
         for position, value in enumerate(values):
@@ -221,12 +194,12 @@ def _pack_report(report: Report, apart: list[Any] | None) -> Message:
                 caught[position] = catch(pickle.PicklingError(text), "unpicklable", report.seconds)
         if apart:
             apart.clear()
-        body = dumps(values, apart, least=COPIED)
+        body = dumps(values, apart, least=messages.COPIED)
     buffers = apart or []
     if caught:
         buffers = [dumps({position: _portable(c) for position, c in caught.items()}), *buffers]
     header = report.seconds, report.cpu, report.began, report.worker, bool(caught)
-    return Message(DONE, header, body, buffers)
+    return Message(messages.DONE, header, body, buffers)
 
 
 def _portable(caught: Caught) -> Caught:
@@ -250,23 +223,27 @@ def main(channel: int, block: int, line: int) -> None:
     nested.set(1)
     for fd in (channel, block, line):
         os.set_inheritable(fd, False)
-    status = StatusBlock(block).status
-    dump_stack_when_killed(block)
+    shared = StatusBlock(block)
+    shared.dump_stack_when_killed(block)
+    status = shared.status
     die_with_parent("self", line)
     pipe = Channel(channel)
     worker = os.getpid()
-    os.register_at_fork(after_in_child=partial(_part, pipe, status))
+    # A child that a task has forked is no worker, even if it comes back from the task: without the
+    # status the loop stumbles that runs the tasks.
+    os.register_at_fork(after_in_child=pipe.close)
+    os.register_at_fork(after_in_child=shared.part)
     watch = select.poll()
     watch.register(pipe.fd, select.POLLIN)
     try:
-        pipe.send(Message(READY))
+        pipe.send(Message(messages.READY))
         while status[RUNNING] != LEAVING:
             request = _next(pipe, watch)
             try:
                 answer = handle_request(request, status, pipe.receive_fd)
             except Exception as error:  # no memory, say, to pickle the results
                 text = f"the tasks have no outcome: {type(error).__qualname__}: {error}"
-                answer = Message(UNREADABLE, (text, None))
+                answer = Message(messages.UNREADABLE, (text, None))
             _flush()
             watch_modules()  # before the answer: whoever has that may edit them
             pipe.send(answer)
@@ -288,16 +265,9 @@ def _next(pipe: Channel, watch: select.poll) -> Message:
         if _calls and not watch.poll(1000 * RESTED):
             _calls.drop()
         message = pipe.receive()
-        if message.kind != FORGET:
+        if message.kind != messages.FORGET:
             return message
         _calls.drop(*message.header)
-
-
-def _part(pipe: Channel, status: Any) -> None:
-    """In a child that a task has forked: it is no worker, even if it comes back from the task."""
-    pipe.close()
-    status.release()  # this makes the loop stumble that runs the tasks
-    stop_dumping()
 
 
 def _limits() -> list[tuple[int, int]]:

@@ -22,13 +22,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-
+# Libraries that start a thread for each core would start cores x workers of them.
+THREAD_LIMITS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS"),
+)
 # What `decimal.getcontext()` is unless somebody has changed it.
 _DECIMAL = (
     *(28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0),
     ("DivisionByZero", "InvalidOperation", "Overflow"),
 )
-_seed = 0  # of the hashes of strings in workers, the same for all of this process
+# Of the hashes of strings, the same in all workers of this process.
+_seed = 1 + int.from_bytes(os.urandom(4), "little") % (2**32 - 1)
 
 
 class TaskEnvironment:
@@ -42,16 +47,18 @@ class TaskEnvironment:
 
     __slots__ = ("environment", "state", "tracker")
 
-    def __init__(self, share: int, defaults: dict[str, str] | None = None) -> None:
-        """Take what is here; each worker may use *share* CPUs.
+    def __init__(self, workers: int, *, limit_threads: bool = False) -> None:
+        """Take what is here; each of so many *workers* may use its share of the CPUs.
 
-        The environment has the *defaults* where it has nothing else.
+        With *limit_threads*, libraries use no more, where the environment does not say how many.
         """
+        share = max(1, usable_cpus() // workers)
+        limits = dict.fromkeys(THREAD_LIMITS, str(share)) if limit_threads else {}
         try:
             directory = os.getcwd()
         except OSError:  # it was deleted
             directory = ""
-        self.environment = {**(defaults or {}), **_environment()}
+        self.environment = {**limits, **_environment()}
         self.tracker = tracker()
         path: list[Any] = sys.path
         state = (
@@ -62,7 +69,7 @@ class TaskEnvironment:
             (sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask()),
             _decimal(),
             _filters(),
-            (nested.get() + 1, share, _hash_seed()),
+            (nested.get() + 1, share, _seed),
             _authkey(),
             None if self.tracker is None else os.fstat(self.tracker).st_ino,
         )
@@ -74,7 +81,7 @@ class TaskEnvironment:
 
     def at_start(self) -> dict[str, str]:
         """Return the environment to start a worker with: strings have the same hash in all."""
-        return {"PYTHONHASHSEED": str(_hash_seed()), **self.environment}
+        return {"PYTHONHASHSEED": str(_seed), **self.environment}
 
 
 _taken: tuple[Any, bytes] = None, b""  # the state taken last, and its pickle
@@ -107,12 +114,6 @@ def tracker() -> int | None:
     return fd
 
 
-def _hash_seed() -> int:
-    global _seed
-    _seed = _seed or 1 + int.from_bytes(os.urandom(4), "little") % (2**32 - 1)
-    return _seed
-
-
 def _umask() -> int:
     # `os.umask` can only set it: what another thread creates at that moment would have another.
     try:
@@ -131,12 +132,10 @@ def _decimal() -> tuple[Any, ...] | None:
     module = imported("decimal")
     if (getcontext := getattr(module, "getcontext", None)) is None:
         return None
-    context = getcontext()
-    return (
-        *(context.prec, context.rounding, context.Emin, context.Emax),
-        *(context.capitals, context.clamp),
-        tuple(sorted(signal.__name__ for signal, trapped in context.traps.items() if trapped)),
-    )
+    now = getcontext()
+    numbers = now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp
+    traps = sorted(signal.__name__ for signal, trapped in now.traps.items() if trapped)
+    return *numbers, tuple(traps)
 
 
 _pickled: tuple[list[Any], list[tuple[str, bytes]]] = [], []  # the filters taken last, as taken
@@ -152,10 +151,8 @@ def _filters() -> list[tuple[str, bytes]] | None:
     if filters != known[0]:
         pickles = []
         for entry in filters:
-            try:
+            with suppress(Exception):  # odd as it is, it has no meaning but here
                 pickles.append((entry[2].__module__, dumps(entry)))
-            except Exception:  # noqa: S112 - odd as it is, it has no meaning but here
-                continue
         _pickled = known = filters, pickles
     return known[1]
 
@@ -192,10 +189,9 @@ def enter(state: bytes, tracker: int | None = None) -> None:
     if tracker is not None:
         _use_tracker(tracker)
     directory, path, environment, argv, limits, decimals, filters, share, authkey, _ = _state
-    try:
+    recursion, digits, mask = limits
+    with suppress(OSError):  # it was deleted: stay, as the caller does
         os.chdir(directory)
-    except OSError:
-        pass  # it was deleted: stay, as the caller does
     sys.path[:] = path
     sys.argv = list(argv)
     if _environment() != environment:
@@ -206,16 +202,18 @@ def enter(state: bytes, tracker: int | None = None) -> None:
             import time
 
             time.tzset()
-    if sys.getrecursionlimit() != limits[0]:
-        sys.setrecursionlimit(limits[0])
-    if sys.get_int_max_str_digits() != limits[1]:
-        sys.set_int_max_str_digits(limits[1])
-    os.umask(limits[2])
+    sys.setrecursionlimit(recursion)
+    sys.set_int_max_str_digits(digits)
+    os.umask(mask)
     level, cpus, _seed = share
     nested.set(level)
     grant(cpus)
     if decimals is not None and (decimals != _DECIMAL or "decimal" in sys.modules):
-        _set_decimal(*decimals)
+        import decimal
+
+        *numbers, traps = decimals
+        context: Any = decimal.Context
+        decimal.setcontext(context(*numbers, [], [getattr(decimal, name) for name in traps]))
     if filters is not None:
         set_filters()
     if authkey is not None and (authkey[0] or "multiprocessing.process" in sys.modules):
@@ -228,21 +226,11 @@ def _use_tracker(fd: int) -> None:
     """Register resources where the caller does: they are to survive this process."""
     from multiprocessing import resource_tracker
 
-    ours = getattr(resource_tracker, "_resource_tracker", None)
-    if ours is None:
-        os.close(fd)
-        return
-    before, ours._fd, ours._pid = ours._fd, fd, None
-    if before is not None:
-        os.close(before)
-
-
-def _set_decimal(*parts: Any) -> None:
-    import decimal
-
-    *numbers, traps = parts
-    context: Any = decimal.Context
-    decimal.setcontext(context(*numbers, [], [getattr(decimal, name) for name in traps]))
+    ours, unused = getattr(resource_tracker, "_resource_tracker", None), fd
+    if ours is not None:
+        unused, ours._fd, ours._pid = ours._fd, fd, None
+    if unused is not None:
+        os.close(unused)
 
 
 def set_filters() -> None:
@@ -255,28 +243,9 @@ def set_filters() -> None:
     filters = []
     for module, pickled in (_state and _state[6]) or ():
         if module in sys.modules:
-            try:
+            with suppress(Exception):  # of a category that is not found here
                 filters.append(loads(pickled))
-            except Exception:  # noqa: S112 - of a category that is not found here
-                continue
     current = _its_filters(warnings)
     if current != filters:
         warnings.resetwarnings()  # has everything that was said before forgotten
         current.extend(filters)
-
-
-# Libraries that start a thread for each core would start cores x workers of them.
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
-
-
-def task_environment(workers: int) -> TaskEnvironment:
-    """Return where tasks should find themselves: here, with few enough threads in each worker."""
-    share = max(1, usable_cpus() // workers)
-    return TaskEnvironment(share, dict.fromkeys(THREAD_LIMITS, str(share)))

@@ -9,13 +9,14 @@ from time import monotonic, sleep
 from .._records.errors import ExecutorUnavailable
 from .._wire.messages import READY
 from . import warm
-from .process import WorkerProcess, milliseconds
+from .process import milliseconds
 from .status import LEAVING, RUNNING, STOP
 from .waker import Waker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .environment import TaskEnvironment
+    from .process import WorkerProcess
 
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 
@@ -24,11 +25,15 @@ class Lease:
     """Takes warm workers or starts new ones, polls them all at once, and gives them back."""
 
     def __init__(self, environment: TaskEnvironment) -> None:
+        """Raise ExecutorUnavailable if there is no descriptor left."""
         self._environment = environment
         self._free: list[WorkerProcess] = []
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
-        self._waker = Waker()
+        try:
+            self._waker = Waker()
+        except OSError as error:
+            raise _unavailable(error) from error
         self.wake = self._waker.wake
         self._poll = select.poll()
         self._poll.register(self._waker.fd, select.POLLIN)
@@ -50,6 +55,15 @@ class Lease:
         """Return those that work at a chunk."""
         return {worker for worker in self._by_fd.values() if worker.chunk}
 
+    def acquire(self) -> WorkerProcess:
+        """Return one more worker; raise OSError if there cannot be one."""
+        worker = warm.lend(self._environment)
+        for fd in worker.fds():
+            self._by_fd[fd] = worker
+            self._poll.register(fd, select.POLLIN)
+        self._size += 1
+        return worker
+
     def start(self, workers: int) -> None:
         """Have so many free workers, as far as the system lets us.
 
@@ -57,18 +71,10 @@ class Lease:
         """
         try:
             while len(self._free) < workers:
-                worker = warm.lend(warm.take() or WorkerProcess(self._environment))
-                for fd in worker.fds():
-                    self._by_fd[fd] = worker
-                    self._poll.register(fd, select.POLLIN)
-                self._size += 1
-                self._free.append(worker)
+                self._free.append(self.acquire())
         except OSError as error:
             if not self._size:
-                raise ExecutorUnavailable(
-                    f"no worker process can be started: {error}; "
-                    "executor='threads' and executor='serial' need none"
-                ) from error
+                raise _unavailable(error) from error
 
     def take(self) -> WorkerProcess | None:
         """Take a free worker, if need be a new one; None if there cannot be one."""
@@ -109,13 +115,12 @@ class Lease:
         self._size -= 1
         if worker in self._free:
             self._free.remove(worker)
-        warm.remove(worker)
-        return worker.end(patience)
+        return warm.end(worker, patience)
 
     def close(self) -> None:
         """Give all back that are free or soon will be, and kill the others."""
         # Those that are not lent any more are those of the process that this one was forked from.
-        lent = {worker for worker in self._by_fd.values() if warm.is_lent(worker)}
+        lent = {worker for worker in self._by_fd.values() if worker in warm.lent}
         for worker in lent:
             worker.channel.patience = GRACE
             worker.status[STOP] = 1 if worker.chunk else 0
@@ -130,16 +135,20 @@ class Lease:
                             worker.ready = True
                         else:
                             worker.chunk = None
-                if not worker.chunk and worker.status[RUNNING] != LEAVING:
-                    lent.discard(worker)
+                if worker.channel.whole and not worker.chunk and worker.status[RUNNING] != LEAVING:
                     worker.status[STOP] = 0
                     warm.give_back(worker)
+                    lent.discard(worker)
         finally:  # also if Ctrl-C comes once more
             for worker in lent:
                 worker.kill()
-                warm.remove(worker)
-                worker.end(warm.PATIENCE)
+                warm.end(worker)
             self._by_fd.clear()
             self._size = 0
             self._free.clear()
             self._waker.close()
+
+
+def _unavailable(error: OSError) -> ExecutorUnavailable:
+    need_none = "executor='threads' and executor='serial' need none"
+    return ExecutorUnavailable(f"no worker process can be started: {error}; {need_none}")

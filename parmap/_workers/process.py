@@ -20,7 +20,7 @@ from time import monotonic, perf_counter, sleep
 from .._records.frames import PACKAGE
 from .._records.machine import above_streams, interpreter
 from .._wire.channel import STALLED, Message, Watched
-from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE
+from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE, SerializedCall
 from .._wire.shared_objects import Spawning
 from .parent_death import parent_pipe
 from .status import IDLE, LOADING, RUNNING, SINCE, StatusBlock, dump_signal, status_file
@@ -28,7 +28,6 @@ from .status import IDLE, LOADING, RUNNING, SINCE, StatusBlock, dump_signal, sta
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._records.work import Chunk
-    from .._wire.messages import SerializedCall
     from .environment import TaskEnvironment
 
 BEGUN = 5.0  # seconds a ready worker has to begin with its chunk, at least
@@ -55,7 +54,9 @@ class WorkerProcess:
     Attributes:
         functions: the digests of the calls that it has loaded.
         state: the environment that it entered last, as bytes.
-        user: what has sent it a request, and told it where it is, since it was idle.
+        environment: where its call wants its tasks to find themselves, and *told*, whether the
+            worker has been told so.
+        block: its status block, and *status* the status in there.
         chunk: the chunk it works at; None if it waits.
         served: how many tasks it has run.
         ready: whether it has begun to answer.
@@ -66,7 +67,8 @@ class WorkerProcess:
         """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
         self.functions: set[bytes] = set()
         self.state = b""
-        self.user: object = None
+        self.environment = environment
+        self.told = False
         self.chunk: Chunk | None = None
         self.served = 0
         self.ready = False
@@ -78,12 +80,9 @@ class WorkerProcess:
         with ours, theirs, status_file() as file:
             numbers = theirs.fileno(), file.fileno(), parent_pipe()[1]
             boot = _BOOT.format(", ".join(map(str, numbers)), root=os.path.abspath(PACKAGE + ".."))
+            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
             self._process = subprocess.Popen(
-                [
-                    interpreter(),
-                    *subprocess._args_from_interpreter_flags(),  # type: ignore[attr-defined]
-                    *("-P", "-c", boot),
-                ],
+                [interpreter(), *flags, "-P", "-c", boot],
                 pass_fds=numbers,
                 # A group, see `kill`; and no terminal: a task that asked there would be stopped.
                 start_new_session=True,
@@ -92,12 +91,10 @@ class WorkerProcess:
                 stderr=_stream(2),
                 env=environment.at_start(),
             )
-            self._block = StatusBlock(file.fileno())
-            self.status = self._block.status
-            try:
+            self.block = StatusBlock(file.fileno())
+            self.status = self.block.status
+            with suppress(AttributeError, OSError):  # not Linux
                 self._pidfd = above_streams(os.pidfd_open(self.pid))
-            except (AttributeError, OSError):  # not Linux
-                pass
             self.channel = Watched(socket.socket(fileno=ours.detach()), self._pidfd)
 
     @property
@@ -121,26 +118,18 @@ class WorkerProcess:
         """Tell whether the process has not ended, also where the system has no pidfd."""
         return self._process.poll() is None and not self.is_dead()
 
-    def ask(
-        self,
-        user: object,
-        call: SerializedCall,
-        chunk: Chunk,
-        environment: TaskEnvironment,
-        budget: float,
-        timeout: float | None,
-    ) -> None:
-        """Have it run *chunk*, in *environment*, for *budget* seconds; the answer is a message.
+    def ask(self, call: SerializedCall, chunk: Chunk, budget: float, timeout: float | None) -> None:
+        """Have it run *chunk*, for *budget* seconds; the answer is a message.
 
         Raises PicklingError if the items cannot be pickled, then nothing was sent, and OSError if
         the worker is dead, or does not move.
         """
-        enter, tracker, handles = NO_CHANGE, None, Spawning()
-        if self.user is not user:
+        environment, enter, tracker = self.environment, NO_CHANGE, None
+        if not self.told:
             enter = LAST_STATE  # but for what other tasks have changed
             if self.state != environment.state:
                 enter, tracker = NEW_STATE, environment.tracker
-        with handles:
+        with Spawning() as handles:
             request = call.request(
                 *(chunk, budget, timeout),
                 send_function=call.digest not in self.functions,
@@ -153,7 +142,7 @@ class WorkerProcess:
         self.status[SINCE] = perf_counter()
         self.status[RUNNING] = IDLE
         self.channel.send(request)
-        self.user, self.state = user, environment.state
+        self.told, self.state = True, environment.state
         self.functions.add(call.digest)
 
     def seconds_left(self, timeout: float) -> float:
@@ -166,30 +155,28 @@ class WorkerProcess:
             return timeout
         return since + (max(timeout, BEGUN) if running == IDLE else timeout) - perf_counter()
 
-    def stack_dump(self) -> str:
-        """Return where its task stood when a signal killed it; "" if that is not known."""
-        return self._block.stack_dump()
-
     def request_stack_dump(self) -> str:
         """Return where its task stands, if it can say so in time."""
         dump = ""
         end = monotonic() + DUMPING
         self._process.send_signal(dump_signal())
-        while monotonic() < end and (not dump or dump != self.stack_dump()):
-            dump = self.stack_dump()
+        while monotonic() < end and (not dump or dump != self.block.stack_dump()):
+            dump = self.block.stack_dump()
             sleep(0.001)
-        self._block.clear()
+        self.block.clear()
         return dump
 
     def reset(self) -> None:
         """Be as a worker that no call has yet."""
-        self.chunk = self.user = None
+        self.chunk = None
+        self.told = False
         self.channel.patience = STALLED
 
     def forget_functions(self, digests: set[bytes]) -> None:
         """Have it forget these calls, while it waits; raise OSError if it is dead."""
-        self.functions -= digests
-        self.channel.send(Message(FORGET, tuple(digests)))
+        if digests:
+            self.functions -= digests
+            self.channel.send(Message(FORGET, tuple(digests)))
 
     def kill(self) -> None:
         """Kill the process and those that its tasks have started: it has a group of its own."""

@@ -14,14 +14,10 @@ from .._records.machine import above_streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import IO, Protocol
+    from typing import IO
 
-    class Status(Protocol):
-        """Three numbers that the place where tasks run shares with whoever watches it."""
-
-        def __getitem__(self, field: int, /) -> float: ...
-        def __setitem__(self, field: int, value: float, /) -> None: ...
-
+    # Three numbers that the place where tasks run shares with whoever watches it.
+    Status = list[float] | memoryview[float]
 
 # The fields of a status. SINCE is written before RUNNING: who reads them the other way round never
 # takes a task for older than it is.
@@ -56,6 +52,13 @@ def status_file() -> IO[bytes]:
     return file
 
 
+def dump_signal() -> int:
+    """Return the signal that asks a worker where it stands: one that nobody else uses."""
+    import signal
+
+    return signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
+
+
 class StatusBlock:
     """The block in the file *fd*: a *status*, and room for a stack dump."""
 
@@ -63,7 +66,23 @@ class StatusBlock:
         from mmap import mmap
 
         self._memory = mmap(fd, BLOCK_BYTES)
-        self.status: Status = memoryview(self._memory)[:STATUS_BYTES].cast("d")
+        self.status = memoryview(self._memory)[:STATUS_BYTES].cast("d")
+
+    def dump_stack_when_killed(self, fd: int) -> None:
+        """In the worker: have the stack written here, in *fd*, when a signal kills it or asks."""
+        import faulthandler
+
+        os.lseek(fd, STATUS_BYTES, os.SEEK_SET)
+        faulthandler.enable(fd, all_threads=False)
+        faulthandler.register(dump_signal(), fd, all_threads=False)
+
+    def part(self) -> None:
+        """In a child of the worker: neither is the status its own, nor the stack the worker's."""
+        import faulthandler
+
+        self.status.release()
+        faulthandler.disable()
+        faulthandler.unregister(dump_signal())
 
     def stack_dump(self) -> str:
         """Return where the task stood, most recent call first; "" if the worker did not say."""
@@ -77,27 +96,3 @@ class StatusBlock:
     def clear(self) -> None:
         """Forget the stack dump: the task has gone on."""
         self._memory[STATUS_BYTES:] = bytes(BLOCK_BYTES - STATUS_BYTES)
-
-
-def dump_signal() -> int:
-    """Return the signal that asks a worker where it stands: one that nobody else uses."""
-    import signal
-
-    return signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
-
-
-def dump_stack_when_killed(fd: int) -> None:
-    """In the worker: have the stack written to the block in *fd* when a signal kills it or asks."""
-    import faulthandler
-
-    os.lseek(fd, STATUS_BYTES, os.SEEK_SET)
-    faulthandler.enable(fd, all_threads=False)
-    faulthandler.register(dump_signal(), fd, all_threads=False)
-
-
-def stop_dumping() -> None:
-    """In a child of the worker: it is not the worker's stack."""
-    import faulthandler
-
-    faulthandler.disable()
-    faulthandler.unregister(dump_signal())

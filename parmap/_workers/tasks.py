@@ -16,7 +16,7 @@ from .._engine.source import SLOW
 from .._records.callables import advise
 from .._records.errors import TaskTimeout
 from .._records.frames import skip_ours, traceback_of
-from .._records.work import Chunk, Report
+from .._records.work import Call, Chunk, Report
 from .status import MOVING, RUNNING, SINCE, STOP
 
 TYPE_CHECKING = False
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._records.failure import Caught, Kind
-    from .._records.work import Call
     from .status import Status
 
 
@@ -114,13 +113,12 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
         if unread is not None and unread.seconds > SLOW:
             break  # what is finished does not wait for it
     seconds, cpu = now - began, thread_time() - cpu_before if with_cpu else 0.0
+    done = len(values)
     if unread is not None:
         seconds, cpu = max(0.0, seconds - unread.seconds), max(0.0, cpu - unread.cpu)
         chunk = Chunk(chunk.start, unread.settle(), chunk.attempts)
-    elif type(items) is Slice and (
-        len(values) > size or (len(values) < size and items.ends_at(len(values)))
-    ):
-        items = items.reaching(len(values))
+    elif type(items) is Slice and (done > size or (done < size and items.ends_at(done))):
+        items = items.reaching(done)
         chunk = Chunk(chunk.start, items, chunk.attempts)
     return Report(chunk, values, caught, seconds, cpu, None, began)
 

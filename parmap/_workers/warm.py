@@ -17,61 +17,54 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._wire.messages import SerializedCall
     from .._wire.shared_memory import Region
+    from .environment import TaskEnvironment
     from .process import WorkerProcess
 
 PATIENCE = 1.0  # seconds a worker has to end by itself; then it is killed
 
-_idle: list[WorkerProcess] = []
-_lent: set[WorkerProcess] = set()
+idle: list[WorkerProcess] = []
+lent: set[WorkerProcess] = set()  # to calls of this process, not of the one it was forked from
 
 
-def count() -> int:
-    """Return how many workers wait for a call."""
-    return len(_idle)
-
-
-def lend(worker: WorkerProcess) -> WorkerProcess:
-    """Return *worker*, which a call has from now on."""
-    _lent.add(worker)
-    return worker
-
-
-def is_lent(worker: WorkerProcess) -> bool:
-    """Tell whether a call of this process has *worker*: not in a fork of that."""
-    return worker in _lent
-
-
-def remove(worker: WorkerProcess) -> None:
-    """Take *worker*, which was lent, out for good: the caller ends it."""
-    _lent.discard(worker)
-
-
-def take() -> WorkerProcess | None:
-    """Take an idle worker that lives, if there is one."""
+def lend(environment: TaskEnvironment) -> WorkerProcess:
+    """Return an idle worker that lives, or else a new one; raise OSError if there cannot be one."""
     while worker := _pop():
         if worker.is_alive():
-            return worker
+            worker.environment = environment
+            break
         worker.end(0.0)  # it died while it was idle
-    return None
+    else:
+        from .process import WorkerProcess  # who only asks what is idle does without
+
+        worker = WorkerProcess(environment)
+    lent.add(worker)
+    return worker
 
 
 def _pop() -> WorkerProcess | None:
     try:
-        return _idle.pop()
+        return idle.pop()
     except IndexError:
         return None
 
 
 def give_back(worker: WorkerProcess) -> None:
-    """Let *worker* wait for the next call, if it still lives."""
+    """Let *worker* wait for the next call, without what is not kept, if it still lives."""
     worker.reset()
-    lives = _tidy(worker)
-    _lent.discard(worker)
-    if lives:
-        _idle.append(worker)
-    else:
+    try:
+        worker.forget_functions(worker.functions - _kept.keys())
+    except OSError:
         worker.kill()
-        worker.end(PATIENCE)
+        end(worker)
+    else:
+        lent.discard(worker)
+        idle.append(worker)
+
+
+def end(worker: WorkerProcess, patience: float = PATIENCE) -> str:
+    """End *worker*, which was lent, and say how it ended."""
+    lent.discard(worker)
+    return worker.end(patience)
 
 
 # The functions that workers keep between calls, by digest, the one used last at the end: how many
@@ -81,7 +74,9 @@ _kept: dict[bytes, tuple[int, Region | None, float]] = {}
 
 def keep(call: SerializedCall, workers: int) -> None:
     """Keep the function of a *call* that ends; give up what is too old, or too much with it."""
-    size, now = _size(call, workers), monotonic()
+    shared = sum(call.region.sizes) if call.region else 0
+    size = max(SMALL, workers * SWELL * len(call.data) + shared + len(call.fds) * HANDLE)
+    now = monotonic()
     _kept.pop(call.digest, None)
     if size <= KEPT:  # else it is given up itself
         _kept[call.digest] = size, call.region, now
@@ -93,30 +88,12 @@ def keep(call: SerializedCall, workers: int) -> None:
             break
         total -= size
         gone = _kept.pop(digest, None) is not None
-    for worker in list(_idle) if gone else ():
+    for worker in list(idle) if gone else ():
         try:
-            _idle.remove(worker)
+            idle.remove(worker)
         except ValueError:  # lent meanwhile: it is told later
             continue
         give_back(worker)
-
-
-def _size(call: SerializedCall, workers: int) -> int:
-    """Return how many bytes *call* may take in so many *workers*, and in its region."""
-    shared = sum(call.region.sizes) if call.region else 0
-    handles = len(call.fds) * HANDLE
-    return max(SMALL, workers * SWELL * len(call.data) + shared + handles)
-
-
-def _tidy(worker: WorkerProcess) -> bool:
-    """Have a worker that waits forget what is not kept; tell whether it lives."""
-    gone = worker.functions - _kept.keys()
-    try:
-        if gone:
-            worker.forget_functions(gone)
-    except OSError:
-        return False
-    return True
 
 
 def shutdown() -> None:
@@ -132,17 +109,17 @@ def shutdown() -> None:
 
 def end_all() -> None:
     """At the end of the program, end all: the calls that might give theirs back never will."""
-    for worker in list(_lent):
+    for worker in list(lent):
         worker.end_abruptly()
     shutdown()
 
 
 def _forget() -> None:
     """In a forked child: the workers are the parent's."""
-    for worker in (*_idle, *_lent):
+    for worker in (*idle, *lent):
         worker.disown()
-    _idle.clear()
-    _lent.clear()
+    idle.clear()
+    lent.clear()
     _kept.clear()
 
 
