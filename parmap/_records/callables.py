@@ -7,6 +7,7 @@ asks another machine for them.  So only what Python itself makes is looked into:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 
@@ -64,17 +65,14 @@ def has_parameter(fn: Any, name: str) -> bool:
 
 def advise(fn: Any, shape: str, items: Any, position: int, error: BaseException) -> None:
     """Add a note to *error*, a TypeError of `fn(items[position])`, if `fn(*item)` is what fits."""
-    if shape != "item" or type(error) is not TypeError:
+    has_begun = skip_ours(error.__traceback__) is not None
+    if shape != "item" or type(error) is not TypeError or has_begun:
         return
-    if skip_ours(error.__traceback__) is not None:  # the task has begun
-        return
-    try:
+    with suppress(Exception):  # the input became shorter during the call
         item = items[position]
         fits = isinstance(item, (tuple, list)) and _binds(fn, tuple(item))
-    except Exception:  # the input became shorter during the call
-        return
-    if fits and not _binds(fn, (item,)):
-        error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
+        if fits and not _binds(fn, (item,)):
+            error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
 
 
 def _binds(fn: Any, args: tuple[Any, ...]) -> bool:
