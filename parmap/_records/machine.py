@@ -66,8 +66,7 @@ def interpreter() -> str:
     program that embeds Python may do anything.
     """
     spawn = imported("multiprocessing.spawn")
-    chosen = getattr(spawn, "get_executable", lambda: None)()
-    chosen = os.fsdecode(chosen) if chosen else ""
+    chosen = os.fsdecode(getattr(spawn, "get_executable", str)() or "")
     ours = sys.executable or ""
     if chosen and chosen != ours:
         return chosen

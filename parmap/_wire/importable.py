@@ -14,7 +14,6 @@ from types import FunctionType, MethodType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 
@@ -62,8 +61,10 @@ def learn(data: bytes, missing: str) -> bool:
 
     *missing* is the module that it did not find; "" if it found one that is not what it should be.
     """
+    from pickletools import genops
+
     new = False
-    for name in set(_strings(data)):
+    for name in {text for _, text, _ in genops(data) if isinstance(text, str)}:
         module = sys.modules.get(name)
         if module is None or by_value(name):
             continue
@@ -71,16 +72,6 @@ def learn(data: bytes, missing: str) -> bool:
             away[name] = module
             new = True
     return new
-
-
-def _strings(data: bytes) -> Iterator[str]:
-    """Yield the texts in a pickle, which the names of modules are among."""
-    from pickletools import genops
-
-    for opcode, argument, _ in genops(data):
-        if isinstance(argument, str):
-            # GLOBAL has module and name in one
-            yield argument.partition(" ")[0] if opcode.name == "GLOBAL" else argument
 
 
 def _verdict(name: str, module: ModuleType) -> bool | None:

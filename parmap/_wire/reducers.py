@@ -115,9 +115,8 @@ def reduce_dispatch(dispatch: Any) -> Reduced:
     """Take apart the `dispatch` of such a function, which a bound method of Python 3.14 has."""
     names = dispatch.__code__.co_freevars
     registry = dispatch.__closure__[names.index("registry")].cell_contents
-    twin = functools.singledispatch(registry[object])
-    for kind, implementation in registry.items():
-        twin.register(kind, implementation)
+    twin = _empty_dispatching("")
+    _fill_dispatching(twin, (registry, {}))
     return getattr, (twin, "dispatch")
 
 

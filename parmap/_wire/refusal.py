@@ -56,11 +56,10 @@ def pickles(part: object, reducers: Reducers = None) -> bool:
     Not whether it can be unpickled: a copy of a connection, for one, would close the descriptor of
     the original when it is thrown away.
     """
-    try:
+    with suppress(Exception):
         dumps(part, None, reducers)
-    except Exception:
-        return False
-    return True
+        return True
+    return False
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:
