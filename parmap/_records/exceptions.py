@@ -178,7 +178,7 @@ def _rebuild(
 def _chained(errors: list[BaseException], links: list[tuple[Any, Any, bool]]) -> BaseException:
     """Return the first of *errors*, each of which comes from what its *links* say."""
     for error, values in zip(errors, links, strict=True):
-        for slot, value in zip(LINKS, values, strict=True):  # whether it is hidden at last
+        for slot, value in zip(LINKS, values, strict=True):  # the flag at last: a cause sets it
             slot.__set__(error, value)
     return errors[0]
 

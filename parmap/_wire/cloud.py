@@ -61,10 +61,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
             return super().reducer_override(obj)
 
         def _reduce(self, obj: Any) -> Any:
-            name = getattr(obj, "__module__", None)
-            if name == "__main__" or not by_value(name):
-                return super().reducer_override(obj)
-            with _registered(name):
+            with _registered(getattr(obj, "__module__", None)):
                 return super().reducer_override(obj)
 
     reduce_code = Pickler.dispatch_table[CodeType]
@@ -79,10 +76,10 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
 @contextmanager
 def _registered(name: Any) -> Iterator[None]:
-    """Have cloudpickle send by value what module *name* defines."""
+    """Have cloudpickle send by value what module *name* defines, if that has to travel so."""
     import cloudpickle
 
-    module = sys.modules.get(name)
+    module = sys.modules.get(name) if name != "__main__" and by_value(name) else None
     own = getattr(module, "__name__", "")
     known = own in cloudpickle.list_registry_pickle_by_value()
     if module is None or known or sys.modules.get(own) is not module:
