@@ -101,7 +101,10 @@ class Channel:
             sizes = b"".join(len(view).to_bytes(8, "little") for view in views)
             _move(self._write, [prefix + header + sizes, body, *views])
         else:
-            _move(self._write, [b"".join((prefix, header, body))])
+            data = b"".join((prefix, header, body))
+            sent = self._write((data,))
+            if sent < len(data):
+                _move(self._write, [data[sent:]])
         for fd in fds:
             self._send_fd(fd)
         self.whole = True
