@@ -7,6 +7,7 @@ asks another machine for them.  So only what Python itself makes is looked into:
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 
@@ -55,37 +56,32 @@ def has_parameter(fn: Any, name: str) -> bool:
     """Tell whether *fn* has a parameter *name* that can be given by name."""
     from inspect import signature
 
-    try:
+    with suppress(Exception):  # nothing is to be seen, or there is none
         parameter = signature(_unfold(fn)[0]).parameters[name]
-    except Exception:  # nothing is to be seen, or there is none
-        return False
-    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    return False
 
 
 def advise(fn: Any, shape: str, items: Any, position: int, error: BaseException) -> None:
     """Add a note to *error*, a TypeError of `fn(items[position])`, if `fn(*item)` is what fits."""
-    if shape != "item" or type(error) is not TypeError:
+    has_begun = skip_ours(error.__traceback__) is not None
+    if shape != "item" or type(error) is not TypeError or has_begun:
         return
-    if skip_ours(error.__traceback__) is not None:  # the task has begun
-        return
-    try:
+    with suppress(Exception):  # the input became shorter during the call
         item = items[position]
         fits = isinstance(item, (tuple, list)) and _binds(fn, tuple(item))
-    except Exception:  # the input became shorter during the call
-        return
-    if fits and not _binds(fn, (item,)):
-        error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
+        if fits and not _binds(fn, (item,)):
+            error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
 
 
 def _binds(fn: Any, args: tuple[Any, ...]) -> bool:
     from inspect import signature
 
     base, before, keywords = _unfold(fn)
-    try:
+    with suppress(Exception):
         signature(base).bind(*before, *args, **keywords)
-    except Exception:
-        return False
-    return True
+        return True
+    return False
 
 
 def _unfold(fn: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -95,7 +91,7 @@ def _unfold(fn: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """
     before: tuple[Any, ...] = ()
     keywords: dict[str, Any] = {}
-    try:
+    with suppress(Exception):  # a class of the caller's may be anything, too
         for _ in range(DEEPEST):
             kind = type(fn)
             if kind is FunctionType or kind is BuiltinFunctionType or issubclass(kind, type):
@@ -113,6 +109,4 @@ def _unfold(fn: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
             else:
                 call = next(vars(c)["__call__"] for c in kind.__mro__ if "__call__" in vars(c))
                 fn, before = call, before if type(call) is staticmethod else (fn, *before)
-    except Exception:  # noqa: S110 - a class of the caller's may be anything, too
-        pass
     return None, before, keywords

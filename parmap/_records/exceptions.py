@@ -12,6 +12,9 @@ from .errors import RemoteTraceback
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    Dumps = Callable[[Any], bytes]
+    Loads = Callable[[bytes], Any]
+
 
 NOT_KEPT = ("__dict__", "__weakref__", "exceptions", "obj")  # not what AttributeError is about
 LINKS: Any = tuple(
@@ -33,20 +36,16 @@ def end_chain(error: BaseException, traceback: str) -> None:
     LINKS[0].__set__(last, RemoteTraceback(traceback))
 
 
-def _links(error: BaseException) -> tuple[Any, Any, bool]:
+def _links(error: BaseException) -> Any:
     """Return what *error* comes from: cause, context, and whether the context is not to be shown.
 
     Not what the class may say of them, which may raise.
     """
-    cause, context, suppressed = (slot.__get__(error) for slot in LINKS)
-    return cause, context, suppressed
+    return tuple(slot.__get__(error) for slot in LINKS)
 
 
 def portable(
-    error: BaseException,
-    dumps: Callable[[Any], bytes],
-    loads: Callable[[bytes], Any],
-    seen: set[int] | None = None,
+    error: BaseException, dumps: Dumps, loads: Loads, seen: set[int] | None = None
 ) -> BaseException:
     """Return what unpickles as *error*, or as the nearest exception to it that can.
 
@@ -61,20 +60,15 @@ def portable(
             if other is not None and id(other) not in seen and len(chain) < CHAIN:
                 seen.add(id(other))
                 chain.append(other)
-        places = {id(other): place for place, other in enumerate(chain)}
-        links.append((places.get(id(cause)), places.get(id(context)), suppressed))
-    nearest = [_nearest(member, dumps, loads, seen) for member in chain]
+        links.append((cause, context, suppressed))
+    nearest = {id(member): _nearest(member, dumps, loads, seen) for member in chain}
     if len(chain) == 1:
-        return nearest[0]
-    return _Stand(_chained, nearest, links)  # type: ignore[return-value]
+        return nearest[id(error)]
+    near = [(nearest.get(id(a)), nearest.get(id(b)), suppressed) for a, b, suppressed in links]
+    return _Stand(_chained, [*nearest.values()], near)  # type: ignore[return-value]
 
 
-def _nearest(
-    error: BaseException,
-    dumps: Callable[[Any], bytes],
-    loads: Callable[[bytes], Any],
-    seen: set[int],
-) -> BaseException:
+def _nearest(error: BaseException, dumps: Dumps, loads: Loads, seen: set[int]) -> BaseException:
     """Return *error* without its causes, or the nearest to it that survives `loads(dumps(...))`.
 
     Pickle rebuilds an exception by calling its class with `args`, which fails for every class
@@ -168,10 +162,7 @@ class _Stand:
 
 
 def _rebuild(
-    cls: type[BaseException],
-    args: tuple[Any, ...],
-    state: dict[str, Any],
-    slots: dict[str, Any],
+    cls: type[BaseException], args: tuple[Any, ...], state: dict[str, Any], slots: dict[str, Any]
 ) -> BaseException:
     """Make an exception of class *cls* without calling its constructor."""
     error = _builtin(cls).__new__(cls, *args)
@@ -184,17 +175,10 @@ def _rebuild(
     return error
 
 
-def _chained(
-    errors: list[BaseException], links: list[tuple[int | None, int | None, bool]]
-) -> BaseException:
-    """Return the first of *errors*, with what each comes from, by its place in the list."""
-    for error, (cause, context, suppressed) in zip(errors, links, strict=True):
-        values = (
-            None if cause is None else errors[cause],
-            None if context is None else errors[context],
-            suppressed,  # at last: a cause sets it
-        )
-        for slot, value in zip(LINKS, values, strict=True):
+def _chained(errors: list[BaseException], links: list[tuple[Any, Any, bool]]) -> BaseException:
+    """Return the first of *errors*, each of which comes from what its *links* say."""
+    for error, values in zip(errors, links, strict=True):
+        for slot, value in zip(LINKS, values, strict=True):  # the flag at last: a cause sets it
             slot.__set__(error, value)
     return errors[0]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
 from .exceptions import end_chain, portable, safe_str
+from .frames import traceback_of
 
 Kind = Literal["error", "crash", "timeout", "unpicklable"]
 WIDEST = 400  # characters in a line of what is shown
@@ -86,8 +87,7 @@ class Failure:
         error = self.exception
         note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
         with suppress(Exception):  # its class may have other ideas of what can be set
-            here = BaseException.__getattribute__(error, "__traceback__") is not None
-            if not here and self.kind == "error":
+            if self.kind == "error" and traceback_of(error) is None:
                 end_chain(error, self.traceback)
             notes = getattr(error, "__notes__", ())
             if note not in notes:

@@ -73,8 +73,7 @@ def interpreter() -> str:
     program that embeds Python may do anything.
     """
     spawn = imported("multiprocessing.spawn")
-    chosen = getattr(spawn, "get_executable", lambda: None)()
-    chosen = os.fsdecode(chosen) if chosen else ""
+    chosen = os.fsdecode(getattr(spawn, "get_executable", str)() or "")
     ours = sys.executable or ""
     if chosen and chosen != ours:
         return chosen
@@ -119,8 +118,9 @@ def _quotas(root: str) -> list[float]:
     quotas = []
     for line in _read(root, "proc/self/cgroup").splitlines():
         _, controllers, group = line.split(":", 2)
+        levels = group.strip("/").split("/")
         # Inside a container the files of its own group are often mounted at the top.
-        for level in _upwards(group.strip("/")):
+        for level in ("/".join(levels[:n]) for n in range(len(levels), -1, -1)):
             if not controllers:  # version 2: "max 100000" or "150000 100000"
                 quota, _, period = _read(root, f"sys/fs/cgroup/{level}/cpu.max").partition(" ")
             elif "cpu" in controllers.split(","):
@@ -128,17 +128,10 @@ def _quotas(root: str) -> list[float]:
                 quota, period = _read(root, base + "quota_us"), _read(root, base + "period_us")
             else:
                 break
-            try:
+            with suppress(ValueError):  # "max", or no such file, or an empty one
                 if int(quota) > 0 and int(period) > 0:  # -1: no limit
                     quotas.append(int(quota) / int(period))
-            except ValueError:  # "max", or no such file, or an empty one
-                continue
     return quotas
-
-
-def _upwards(group: str) -> list[str]:
-    parts = group.split("/") if group else []
-    return ["/".join(parts[:n]) for n in range(len(parts), -1, -1)]
 
 
 def _read(root: str, path: str) -> str:

@@ -51,9 +51,6 @@ class Call:
         self.initializer = initializer
         self.before = before
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Call, (self.fn, self.shape, self.initializer, self.before)
-
     def results(self, items: Sequence[Any], start: int) -> Iterator[Any]:
         """Return an iterator over the results of *items*, the first of which has index *start*.
 

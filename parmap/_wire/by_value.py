@@ -59,8 +59,7 @@ def _complete(cls: type, args: Reduced, state: Reduced) -> tuple[Reduced, Reduce
 
 def _fill_class(cls: type, parts: tuple[Callable[..., Any], Any]) -> None:
     if cls not in _own:
-        fill, state = parts
-        fill_class(cls, fill, state)
+        fill_class(cls, *parts)
         _arrived.add(cls)
 
 

@@ -19,7 +19,6 @@ import os
 import pickle
 import select
 import sys
-from contextlib import suppress
 from struct import Struct
 
 TYPE_CHECKING = False
@@ -100,28 +99,15 @@ class Channel:
         if buffers or len(body) > AT_ONCE:
             views = [memoryview(buffer).cast("B") for buffer in buffers]
             sizes = b"".join(len(view).to_bytes(8, "little") for view in views)
-            self._send([prefix + header + sizes, body, *views])
+            _move(self._write, [prefix + header + sizes, body, *views])
         else:
             data = b"".join((prefix, header, body))
             sent = self._write((data,))
             if sent < len(data):
-                self._send([data[sent:]])
+                _move(self._write, [data[sent:]])
         for fd in fds:
             self._send_fd(fd)
         self.whole = True
-
-    def _send(self, parts: list[Any]) -> None:
-        """Send *parts*, which are changed."""
-        sent = first = 0
-        while True:
-            while first < len(parts) and sent >= len(parts[first]):
-                sent -= len(parts[first])
-                first += 1
-            if first == len(parts):
-                return
-            if sent:
-                parts[first] = memoryview(parts[first])[sent:]
-            sent = self._write(parts[first : first + PARTS])
 
     def receive(self) -> Message:
         """Return the next message; raise EOFError if the other end is gone.
@@ -129,13 +115,16 @@ class Channel:
         Its descriptors are asked for one by one, with `receive_fd`, and before the next message.
         """
         self.whole = False
-        kind, fds, number, header, body = PREFIX.unpack(self._receive(PREFIX.size))
-        begin = header + 8 * number
-        data = self._receive(begin + body)
         buffers = []
-        if number:
-            buffers = [_room(size) for size in memoryview(data)[header:begin].cast("Q")]
-            self._fill(buffers.copy())
+        try:
+            kind, fds, number, header, body = PREFIX.unpack(self._receive(PREFIX.size))
+            begin = header + 8 * number
+            data = self._receive(begin + body)
+            if number:
+                buffers = [_room(size) for size in memoryview(data)[header:begin].cast("Q")]
+                _move(self._read_into, buffers.copy())
+        except ConnectionError:
+            raise EOFError from None
         # The pickle of the header ends by itself.
         message = Message(kind, pickle.loads(data), memoryview(data)[begin:], buffers, range(fds))
         self.whole = True
@@ -143,34 +132,13 @@ class Channel:
 
     def _receive(self, size: int) -> bytes | bytearray:
         """Return the next *size* bytes."""
-        data: bytes | bytearray = b""
-        try:
-            if size <= AT_ONCE and len(data := self._read(size)) == size:
-                return data  # nearly always
-        except ConnectionError:
-            raise EOFError from None
-        if not data and size <= AT_ONCE:
-            raise EOFError
+        data = self._read(size) if size <= AT_ONCE else b""
+        if len(data) == size:
+            return data  # nearly always
         whole = bytearray(size)
         whole[: len(data)] = data
-        self._fill([memoryview(whole)[len(data) :]])
+        _move(self._read_into, [memoryview(whole)[len(data) :]])
         return whole
-
-    def _fill(self, rooms: list[memoryview]) -> None:
-        """Read until all *rooms* are full."""
-        first = 0
-        while first < len(rooms):
-            got = 0
-            if len(rooms[first]):
-                with suppress(ConnectionError):
-                    got = self._read_into(rooms[first : first + PARTS])
-                if not got:
-                    raise EOFError
-            while first < len(rooms) and got >= len(rooms[first]):
-                got -= len(rooms[first])
-                first += 1
-            if got:
-                rooms[first] = rooms[first][got:]
 
     def receive_fd(self) -> int:
         """Return the next of the descriptors that belong to the last message."""
@@ -204,6 +172,22 @@ class Channel:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _move(some: Callable[[list[Any]], int], parts: list[Any]) -> None:
+    """Send, or fill, all of *parts*, which are changed; *some* returns how many bytes it moved."""
+    first = moved = 0
+    while True:
+        while first < len(parts) and moved >= len(parts[first]):
+            moved -= len(parts[first])
+            first += 1
+        if first == len(parts):
+            return
+        if moved:
+            parts[first] = memoryview(parts[first])[moved:]
+        moved = some(parts[first : first + PARTS])
+        if not moved:
+            raise EOFError
 
 
 def _room(size: int) -> memoryview:

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import copyreg
 import functools
 import io
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import CodeType, FunctionType, ModuleType
 
+from . import reducers
 from .by_value import reduce_class, reduce_function
 from .importable import by_value
-from .reducers import (
-    DISPATCHER,
-    empty_cache,
-    fill_cache,
-    fill_property,
-    make_code,
-    reduce_dispatch,
-    reduce_dispatching,
-    reduce_handler,
-    reduce_module,
-    reduce_variable,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +29,6 @@ LRU_CACHE = type(functools.cache(len))
 def cloud_pickler() -> type[pickle.Pickler]:
     """Return cloudpickle's pickler, taught about what it does not know."""
     import logging
-    from collections import ChainMap
 
     import cloudpickle
 
@@ -53,71 +40,57 @@ def cloud_pickler() -> type[pickle.Pickler]:
             if (reduce := self.table.get(kind)) is not None:
                 return reduce(obj)
             if kind is FunctionType:
-                if obj.__code__ is DISPATCHER.__code__ and not _importable(obj):
-                    return reduce_dispatching(obj)
-                if obj.__code__ is DISPATCHER.dispatch.__code__:
-                    return reduce_dispatch(obj)
+                if obj.__code__ is reducers.DISPATCHER.__code__ and not _importable(obj):
+                    return reducers.reduce_dispatching(obj)
+                if obj.__code__ is reducers.DISPATCHER.dispatch.__code__:
+                    return reducers.reduce_dispatch(obj)
                 return reduce_function(obj, self._reduce(obj), self)
             if issubclass(kind, type):
                 return reduce_class(obj, self._reduce(obj))
             if issubclass(kind, ModuleType):
-                return reduce_module(obj)
+                return reducers.reduce_module(obj)
             if kind is LRU_CACHE and not _importable(obj):
-                maxsize, typed = obj.cache_parameters().values()
-                # The function comes as state: by then the cache is known to the pickler, so that
-                # a recursive function, which holds its own cache, does not go round for ever.
-                return empty_cache, (maxsize, typed), obj.__wrapped__, None, None, fill_cache
+                return reducers.reduce_cache(obj)
             if issubclass(kind, io.TextIOWrapper) and not _is_standard(obj):
                 # cloudpickle would send what an open file holds, as another kind of file
                 raise TypeError(f"cannot pickle {kind.__name__!r} object")
             if issubclass(kind, functools.cached_property) and "lock" in vars(obj):
-                state = {name: value for name, value in vars(obj).items() if name != "lock"}
-                return copyreg.__newobj__, (kind,), state, None, None, fill_property  # type: ignore[attr-defined]
+                return reducers.reduce_property(obj)
             if issubclass(kind, logging.Handler) and _is_plain(kind):
-                return reduce_handler(obj)
+                return reducers.reduce_handler(obj)
             return super().reducer_override(obj)
 
         def _reduce(self, obj: Any) -> Any:
-            name = getattr(obj, "__module__", None)
-            if name == "__main__" or not by_value(name):
-                return super().reducer_override(obj)
-            with _registered(name):
+            with _registered(getattr(obj, "__module__", None)):
                 return super().reducer_override(obj)
 
-    (reduce_code,) = (table[CodeType] for table in Pickler.dispatch_table.maps if CodeType in table)
+    reduce_code = Pickler.dispatch_table[CodeType]
 
     def reduced_code(code: CodeType) -> Reduced:
-        return make_code, (code.co_filename, *reduce_code(code))
+        return reducers.make_code, (code.co_filename, *reduce_code(code))
 
-    ours = {CodeType: reduced_code, ContextVar: reduce_variable}
-    Pickler.dispatch_table = ChainMap(ours, *Pickler.dispatch_table.maps)
+    ours = {CodeType: reduced_code, ContextVar: reducers.reduce_variable}
+    Pickler.dispatch_table = Pickler.dispatch_table.new_child(ours)
     return Pickler
 
 
 @contextmanager
 def _registered(name: Any) -> Iterator[None]:
-    """Have cloudpickle send by value what module *name* defines."""
-    module = sys.modules.get(name)
-    if module is None or sys.modules.get(getattr(module, "__name__", "")) is not module:
-        yield
-        return
-    from cloudpickle import (
-        list_registry_pickle_by_value,
-        register_pickle_by_value,
-        unregister_pickle_by_value,
-    )
+    """Have cloudpickle send by value what module *name* defines, if that has to travel so."""
+    import cloudpickle
 
-    if module.__name__ in list_registry_pickle_by_value():
+    module = sys.modules.get(name) if name != "__main__" and by_value(name) else None
+    own = getattr(module, "__name__", "")
+    known = own in cloudpickle.list_registry_pickle_by_value()
+    if module is None or known or sys.modules.get(own) is not module:
         yield
         return
-    register_pickle_by_value(module)
+    cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        try:
-            unregister_pickle_by_value(module)
-        except ValueError:  # another thread has done it
-            pass
+        with suppress(ValueError):  # another thread has done it
+            cloudpickle.unregister_pickle_by_value(module)
 
 
 def _importable(obj: Any) -> bool:

@@ -14,13 +14,12 @@ from types import FunctionType, MethodType, ModuleType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 
 SCRIPT = {"__main__", "__mp_main__"}
 """The names of the module that was started: the other is that of a multiprocessing child."""
-DEEPEST = 8  # partial objects in each other, and arguments of a task, to look at
+MOST = 8  # arguments of a task to look at
 away: dict[str, ModuleType] = {}
 """The modules that were found to travel by value, besides that of the script."""
 _verdicts: dict[str, tuple[ModuleType, bool | None]] = {}
@@ -31,10 +30,8 @@ def by_value(name: object) -> bool:
     """Tell whether what the module called *name* defines has to travel by value."""
     if type(name) is not str or name in SCRIPT:
         return type(name) is str
-    module = sys.modules.get(name)
-    if module is None:
-        return False  # cloudpickle sees to it
-    return away.get(name) is module or _verdict(name, module) is False
+    module = sys.modules.get(name)  # if there is none, cloudpickle sees to it
+    return module is not None and (away.get(name) is module or _verdict(name, module) is False)
 
 
 def names_away(data: bytes) -> bool:
@@ -46,26 +43,17 @@ def names_away(data: bytes) -> bool:
 def look(obj: Any) -> None:
     """Learn of the modules of *obj*: a function, or an item and what it holds at once."""
     with suppress(Exception):  # a proxy may raise anything when it is asked for its class
-        _look(obj)
-
-
-def _look(obj: Any) -> None:
-    for _ in range(DEEPEST):
         if type(obj) is partial:
-            obj = obj.func
+            look(obj.func)
         elif type(obj) is MethodType:
             look(obj.__self__)
-            obj = obj.__func__
+            look(obj.__func__)
+        elif type(obj) in (tuple, list):
+            for part in obj[:MOST]:
+                if type(part) not in (tuple, list):
+                    look(part)
         else:
-            break
-    if type(obj) in (tuple, list):
-        for part in obj[:DEEPEST]:
-            if type(part) not in (tuple, list):
-                look(part)
-    elif isinstance(obj, (FunctionType, type)):
-        by_value(obj.__module__)
-    else:
-        by_value(type(obj).__module__)
+            by_value((obj if isinstance(obj, (FunctionType, type)) else type(obj)).__module__)
 
 
 def learn(data: bytes, missing: str) -> bool:
@@ -73,8 +61,10 @@ def learn(data: bytes, missing: str) -> bool:
 
     *missing* is the module that it did not find; "" if it found one that is not what it should be.
     """
+    from pickletools import genops
+
     new = False
-    for name in set(_strings(data)):
+    for name in {text for _, text, _ in genops(data) if isinstance(text, str)}:
         module = sys.modules.get(name)
         if module is None or by_value(name):
             continue
@@ -82,16 +72,6 @@ def learn(data: bytes, missing: str) -> bool:
             away[name] = module
             new = True
     return new
-
-
-def _strings(data: bytes) -> Iterator[str]:
-    """Yield the texts in a pickle, which the names of modules are among."""
-    from pickletools import genops
-
-    for opcode, argument, _ in genops(data):
-        if isinstance(argument, str):
-            # GLOBAL has module and name in one
-            yield argument.partition(" ")[0] if opcode.name == "GLOBAL" else argument
 
 
 def _verdict(name: str, module: ModuleType) -> bool | None:

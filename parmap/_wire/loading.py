@@ -61,10 +61,10 @@ def load(data: Buffer, buffers: Sequence[Any] = ()) -> Arrived:
     return arrived
 
 
-def keep_value(var: ContextVar[Any], value: Any) -> None:
-    """Keep the value that *var* has for the caller of what is loaded."""
+def keep_values(var: ContextVar[Any], values: list[Any]) -> None:
+    """Keep the value, if any, that *var* has for the caller of what is loaded."""
     if (arrived := _arriving.get()) is not None:
-        arrived.values.append((var, value))
+        arrived.values.extend((var, value) for value in values)
 
 
 def keep_main(main: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ any more, or another one has it) is sent as any other array.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 TYPE_CHECKING = False
@@ -66,9 +67,8 @@ def _open(
     return array
 
 
-def _address(array: Any) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+def _address(array: Any) -> Any:
+    return array.__array_interface__["data"][0]
 
 
 def _is_file(whole: Any) -> bool:
@@ -76,26 +76,21 @@ def _is_file(whole: Any) -> bool:
     try:
         status = os.stat(whole.filename)
         file = status.st_dev, status.st_ino
-        if whole.base in _known:
-            return _known[whole.base] == file
-        mapped = _mapped(_address(whole))
-        if mapped is not None and mapped != os.path.realpath(whole.filename):
-            return False
-        _known[whole.base] = file
+        if whole.base not in _known:
+            if _mapped(_address(whole)) not in (None, os.path.realpath(whole.filename)):
+                return False
+            _known[whole.base] = file
+        return _known[whole.base] == file
     except (OSError, TypeError):  # it has no name, or no longer
         return False
-    return True
 
 
 def _mapped(address: int) -> str | None:
     """Return the path of the file that is mapped at *address*; None where no system tells."""
-    try:
-        with open("/proc/self/maps") as maps:
-            for line in maps:
-                fields = line.rstrip("\n").split(maxsplit=5)
-                begin, _, end = fields[0].partition("-")
-                if int(begin, 16) <= address < int(end, 16):
-                    return fields[5] if len(fields) > 5 else ""
-    except OSError:
-        pass
+    with suppress(OSError), open("/proc/self/maps") as maps:
+        for line in maps:
+            fields = line.rstrip("\n").split(maxsplit=5)
+            begin, _, end = fields[0].partition("-")
+            if int(begin, 16) <= address < int(end, 16):
+                return fields[5] if len(fields) > 5 else ""
     return None

@@ -52,7 +52,6 @@ class SerializedCall:
     """
 
     def __init__(self, call: Call, *, shared: bool = False) -> None:
-        self._shape = call.shape
         self._call = call
         self._shared = shared
         look(call.fn)
@@ -79,9 +78,8 @@ class SerializedCall:
                 text = refusal(getattr(call, name), name, cure(error), reducers)
                 raise pickle.PicklingError(text) from error
         self.seconds = perf_counter() - began if measured else 0.0
-        self.digest = _digest(
-            self.data + (self.region.name if self.region else b"") + self._handles.identity()
-        )
+        region = self.region.name if self.region else b""
+        self.digest = _digest(self.data + region + self._handles.identity())
         self._initializer = _digest(initializer) if initializer else None
 
     def _share(self, call: Call, buffers: list[memoryview]) -> Region | None:
@@ -123,11 +121,10 @@ class SerializedCall:
         """
         buffers: list[Any] = [state] if enter == NEW_STATE else []
         fds = [] if tracker is None else [tracker]
-        sizes: list[int] = []
         if send_function:
             buffers.append(self.data)
             fds += self.fds
-            sizes = self.region.sizes if self.region else sizes
+        sizes = self.region.sizes if send_function and self.region else []
         if handles is None:
             items = self._pickle_items(chunk)
         else:
@@ -148,10 +145,10 @@ class SerializedCall:
             if len(chunk) > 1:  # the scheduler will come again with less
                 raise pickle.PicklingError(str(error)) from error
             item = chunk.items[0]
-            if self._shape == "task":
+            if self._call.shape == "task":
                 parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
             else:
-                parts = {"args": item if self._shape == "args" else (item,)}
+                parts = {"args": item if self._call.shape == "args" else (item,)}
             bad = (name for name, part in parts.items() if not pickles(part, reducers))
             name = next(bad, "args")
             text = refusal(parts[name], name, cure(error), reducers)
@@ -165,7 +162,7 @@ class SerializedCall:
         raised, or the loading of the function.
         """
         if answer.kind == REFUSED:
-            return self._refused(chunk, *answer.header, *loads(answer.body))
+            return self._refused(chunk, answer)
         if answer.kind == UNREADABLE:
             text, missing = answer.header
             with suppress(pickle.PicklingError), Spawning() as spawning:
@@ -185,17 +182,11 @@ class SerializedCall:
         report.bytes = len(answer)
         return report
 
-    def _refused(
-        self,
-        chunk: Chunk,
-        digest: bytes,
-        missing: str | None,
-        where: str,
-        error: BaseException,
-        text: str,
-    ) -> Report:
+    def _refused(self, chunk: Chunk, answer: Message) -> Report:
         from .._records.exceptions import end_chain
 
+        digest, missing, where = answer.header
+        error, text = loads(answer.body)
         if digest != self.digest:  # the worker had an older one
             return Report(chunk, [])
         if where == LOADING_FUNCTION and missing is not None and learn(self.data, missing):

@@ -53,36 +53,26 @@ def dumps(
     if "cloudpickle" not in sys.modules or not _by_user():
         try:
             if table:
-                data = _with_table(obj, table, keep)
+                buffer = io.BytesIO()
+                pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
+                # A dict, and no ChainMap, is what C looks into fast.
+                pickler.dispatch_table = {**copyreg.dispatch_table, **table}
+                pickler.dump(obj)
+                data = buffer.getvalue()
             else:
                 data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
-        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
-            pass
-        else:
             # Both names of the script's module end in this.
             if b"_main__" not in data and not (away and names_away(data)):
                 return data
+        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
+            pass
         if apart is not None:
             del apart[before:]
     from .cloud import cloud_pickler
 
     buffer = io.BytesIO()
-    pickler: Any = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
+    pickler = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
     pickler.table = table
-    pickler.dump(obj)
-    return buffer.getvalue()
-
-
-def _with_table(
-    obj: object,
-    table: Mapping[type, Reducer],
-    keep: Callable[[pickle.PickleBuffer], bool] | None,
-) -> bytes:
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
-    # A dict, and no ChainMap, is what C looks into fast.
-    pickler.dispatch_table = own = copyreg.dispatch_table.copy()
-    own.update(table)
     pickler.dump(obj)
     return buffer.getvalue()
 

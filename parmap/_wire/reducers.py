@@ -6,15 +6,17 @@ again is found by name in the worker, so it stands here at the top.
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import os
 import sys
 from contextvars import Context, ContextVar, copy_context
+from importlib import import_module
 from types import CodeType, ModuleType
 
 from .by_value import SLOT_NAMES
 from .importable import by_value
-from .loading import keep_value
+from .loading import keep_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +41,6 @@ def _place_of(obj: object) -> tuple[str, str] | None:
 
 
 def _find(module: str, name: str) -> Any:
-    from importlib import import_module
-
     return getattr(import_module(module), name)
 
 
@@ -52,7 +52,14 @@ def make_code(filename: str, make: Callable[..., CodeType], args: tuple[Any, ...
     return make(*args).replace(co_filename=filename)
 
 
-def empty_cache(maxsize: int | None, typed: bool) -> Any:
+def reduce_cache(cached: Any) -> Reduced:
+    maxsize, typed = cached.cache_parameters().values()
+    # The function comes as state: by then the cache is known to the pickler, so that a recursive
+    # function, which holds its own cache, does not go round for ever.
+    return _empty_cache, (maxsize, typed), cached.__wrapped__, None, None, _fill_cache
+
+
+def _empty_cache(maxsize: int | None, typed: bool) -> Any:
     target: list[Callable[..., Any]] = []
 
     def function(*args: Any, **kwargs: Any) -> Any:
@@ -63,12 +70,17 @@ def empty_cache(maxsize: int | None, typed: bool) -> Any:
     return cached
 
 
-def fill_cache(cached: Any, function: Callable[..., Any]) -> None:
+def _fill_cache(cached: Any, function: Callable[..., Any]) -> None:
     cached.__dict__.pop("__target__").append(function)
     functools.update_wrapper(cached, function)
 
 
-def fill_property(cached: Any, state: dict[str, Any]) -> None:
+def reduce_property(cached: Any) -> Reduced:
+    state = {name: value for name, value in vars(cached).items() if name != "lock"}
+    return copyreg.__newobj__, (type(cached),), state, None, None, _fill_property  # type: ignore[attr-defined]
+
+
+def _fill_property(cached: Any, state: dict[str, Any]) -> None:
     from threading import RLock
 
     vars(cached).update(state, lock=RLock())
@@ -103,9 +115,8 @@ def reduce_dispatch(dispatch: Any) -> Reduced:
     """Take apart the `dispatch` of such a function, which a bound method of Python 3.14 has."""
     names = dispatch.__code__.co_freevars
     registry = dispatch.__closure__[names.index("registry")].cell_contents
-    twin = functools.singledispatch(registry[object])
-    for kind, implementation in registry.items():
-        twin.register(kind, implementation)
+    twin = _empty_dispatching("")
+    _fill_dispatching(twin, (registry, {}))
     return getattr, (twin, "dispatch")
 
 
@@ -115,24 +126,11 @@ def reduce_dispatch(dispatch: Any) -> Reduced:
 def reduce_module(module: ModuleType) -> Reduced:
     name = module.__name__
     if module is sys.modules.get("__main__"):
-        return _script, ()
+        return import_module, ("__main__",)
     if sys.modules.get(name) is module and not by_value(name):
-        return _module, (name,)
+        return import_module, (name,)
     state = {key: value for key, value in vars(module).items() if key not in SLOT_NAMES}
-    return ModuleType, (name,), state, None, None, _fill_module
-
-
-def _script() -> ModuleType:
-    return sys.modules["__main__"]
-
-
-def _module(name: str) -> ModuleType:
-    __import__(name)
-    return sys.modules[name]
-
-
-def _fill_module(module: ModuleType, state: dict[str, Any]) -> None:
-    vars(module).update(state)
+    return ModuleType, (name,), state
 
 
 # Context variables and handlers
@@ -143,30 +141,24 @@ _keys: dict[ContextVar[Any], tuple[bytes, str]] = {}
 
 def reduce_variable(var: ContextVar[Any]) -> Reduced:
     """Send the name of *var*, and the value that it has here."""
-    place = _place_of(var)
-    if place is None and var not in _keys:
+    values = [var.get()] if var in copy_context() else []
+    if place := _place_of(var):
+        return _find, place, values, None, None, keep_values
+    if var not in _keys:
         key = os.urandom(8), var.name
         _keys[var], _variables[key] = key, var
-    values = [var.get()] if var in copy_context() else []
     try:
-        defaults = [Context().run(var.get)]
+        default = {"default": Context().run(var.get)}
     except LookupError:
-        defaults = []
-    make: Reduced = (_find, place) if place else (_variable, (_keys[var], defaults))
-    return make[0], make[1], values, None, None, _fill_variable
+        default = {}
+    return _variable, (_keys[var], default), values, None, None, keep_values
 
 
-def _variable(key: tuple[bytes, str], defaults: list[Any]) -> ContextVar[Any]:
-    var = _variables.get(key)
-    if var is None:
-        var = ContextVar(key[1], default=defaults[0]) if defaults else ContextVar(key[1])
+def _variable(key: tuple[bytes, str], default: dict[str, Any]) -> ContextVar[Any]:
+    if key not in _variables:
+        var: ContextVar[Any] = ContextVar(key[1], **default)
         _variables[key], _keys[var] = var, key
-    return var
-
-
-def _fill_variable(var: ContextVar[Any], values: list[Any]) -> None:
-    for value in values:
-        keep_value(var, value)
+    return _variables[key]
 
 
 def reduce_handler(handler: Any) -> Any:

@@ -56,11 +56,10 @@ def pickles(part: object, reducers: Reducers = None) -> bool:
     Not whether it can be unpickled: a copy of a connection, for one, would close the descriptor of
     the original when it is thrown away.
     """
-    try:
+    with suppress(Exception):
         dumps(part, None, reducers)
-    except Exception:
-        return False
-    return True
+        return True
+    return False
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:
@@ -74,13 +73,11 @@ def _parts(obj: Any) -> Iterator[tuple[str, object]]:
         yield ".__self__", obj.__self__
     elif isinstance(obj, FunctionType):
         for name, cell in zip(obj.__code__.co_freevars, obj.__closure__ or (), strict=True):
-            try:
+            with suppress(ValueError):  # the cell is still empty
                 yield f".<closure {name}>", cell.cell_contents
-            except ValueError:  # the cell is still empty
-                continue
-        for name in obj.__code__.co_names:
-            if name in obj.__globals__:
-                yield f".<global {name}>", obj.__globals__[name]
+        there = obj.__globals__
+        named = [name for name in obj.__code__.co_names if name in there]
+        yield from ((f".<global {name}>", there[name]) for name in named)
         yield ".__defaults__", obj.__defaults__
     elif type(obj) is ContextVar:
         yield ".<value>", obj.get(None)

@@ -19,19 +19,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_MODULES = {
-    "multiprocessing.connection",
-    "multiprocessing.synchronize",
-    "multiprocessing.queues",
-    "multiprocessing.heap",
-}
+_MODULES = {f"multiprocessing.{name}" for name in ("connection", "heap", "queues", "synchronize")}
 
 
 class Spawning:
     """While it is entered, this thread may pickle shared objects, with its `reducers`.
 
     Attributes:
-        reducers: functions by type, for `transport.dumps`; None if there is nothing to share.
+        reducers: functions by type, for `dumps`; None if there is nothing to share.
         fds: copies of the descriptors in what was pickled; closed with this object.
     """
 
@@ -64,8 +59,6 @@ class Spawning:
 
     def identity(self) -> bytes:
         """Return what tells these descriptors from those of another pickle that looks the same."""
-        if not self.fds:
-            return b""
         return repr([(status.st_dev, status.st_ino) for status in map(os.fstat, self.fds)]).encode()
 
     def duplicate_for_child(self, fd: int) -> int:
@@ -101,12 +94,9 @@ def _reducers() -> dict[type, Callable[[Any], Any]]:
     reduction = imported("multiprocessing.reduction")
     table = reduction.ForkingPickler(io.BytesIO()).dispatch_table
     # Only what is shared: the others have better ones, or none on purpose.
-    common = (MethodType, MethodDescriptorType, WrapperDescriptorType, functools.partial)
-    reducers = {
-        kind: reduce
-        for kind, reduce in table.items()
-        if kind not in common and kind is not socket.socket and kind not in copyreg.dispatch_table
-    }
+    others = {*copyreg.dispatch_table, functools.partial, socket.socket}
+    others |= {MethodType, MethodDescriptorType, WrapperDescriptorType}
+    reducers = {kind: reduce for kind, reduce in table.items() if kind not in others}
     heap = imported("multiprocessing.heap")
     if (arena := getattr(heap, "Arena", None)) in reducers:
         reducers[arena] = _reduce_arena
@@ -114,8 +104,7 @@ def _reducers() -> dict[type, Callable[[Any], Any]]:
 
 
 def _reduce_arena(arena: Any) -> tuple[Any, ...]:
-    _, (size, descriptor) = imported("multiprocessing.heap").reduce_arena(arena)
-    return _rebuild_arena, (size, descriptor)
+    return _rebuild_arena, imported("multiprocessing.heap").reduce_arena(arena)[1]
 
 
 def _rebuild_arena(size: int, descriptor: Handed) -> Any:
@@ -146,17 +135,11 @@ def handed(fds: Sequence[int]) -> Iterator[None]:
         _fds = ()
 
 
-class Handed:
+class Handed(int):
     """A descriptor that comes with the pickle, by its number there."""
 
-    __slots__ = ("number",)
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Handed, (self.number,)
+    __slots__ = ()
 
     def detach(self) -> int:
         """Return a descriptor, which is the caller's to close."""
-        return os.dup(_fds[self.number])
+        return os.dup(_fds[self])
