@@ -128,9 +128,11 @@ def _quotas(root: str) -> list[float]:
                 quota, period = _read(root, base + "quota_us"), _read(root, base + "period_us")
             else:
                 break
-            with suppress(ValueError):  # "max", or no such file, or an empty one
+            try:
                 if int(quota) > 0 and int(period) > 0:  # -1: no limit
                     quotas.append(int(quota) / int(period))
+            except ValueError:  # "max", or no such file, or an empty one
+                continue
     return quotas
 
 
