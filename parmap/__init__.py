@@ -5,22 +5,23 @@ The house, from the roof down; a module imports from its own folder and from tho
     parmap/        the doors: each public function shapes its input and hands over
                    api decorator
     _choice/       from options and input to an executor; the only folder that knows all executors
-                   options arguments launch plan auto chooser companion policy known
+                   options arguments launch plan auto auto_facts auto_thread serial_or_parallel
+                   history
     _executors/    one place to run tasks each, and what adapters of other pools share
                    serial threads processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
     _workers/      the life of a worker process, and what tasks find around them
-                   process warm lease waker status parent_death exit child tasks cache
-                   environment edited
+                   process warm lease waker status_block parent_death program_exit child tasks
+                   function_cache environment edited_modules
     _wire/         how objects travel between processes
-                   channel messages pickling refusal by_value importable loading cloud
-                   reducers memmap shared_memory shared_objects
+                   channel messages pickling unpickling refusal by_value importable
+                   cloud_pickler reducers memmap shared_memory locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
-                   scheduler executor outcomes feed source items inbox chunking results
+                   scheduler interfaces retries source slices inbox chunking results
     _observers/    who watches a call
-                   observers progress
+                   dispatch progress
     _records/      what travels between the folders; standard library only
-                   work events failure errors exceptions callables frames machine
+                   work events failure errors portable_exceptions callables stack_frames machine
 
 Importing this package is light: what is heavy is imported where it is used.
 """

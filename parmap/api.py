@@ -10,10 +10,10 @@ The types that users see, with their overloads, are in `__init__.pyi`.
 from __future__ import annotations
 
 from ._choice.arguments import check_all, check_buffersize, check_callable
-from ._choice.known import run_at_once
+from ._choice.history import run_at_once
 from ._choice.options import DEFAULTS, check
 from ._engine.results import Stream, collect
-from ._records.frames import shorten
+from ._records.stack_frames import shorten
 from ._records.work import Call
 
 TYPE_CHECKING = False

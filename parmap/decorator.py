@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 from ._choice.options import check, over
 from ._records.callables import Wrapper, asynchronous
 from ._records.errors import short_repr
-from ._records.frames import shorten
+from ._records.stack_frames import shorten
 from .api import pimap, pmap, pstarmap
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from queue import SimpleQueue
 
-from parmap._engine.executor import Executor
+from parmap._engine.interfaces import Executor
 from parmap._records.work import Call
-from parmap._workers.status import new_status
+from parmap._workers.status_block import new_status
 from parmap._workers.tasks import run_chunk
 
 

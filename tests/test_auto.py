@@ -12,15 +12,23 @@ import pytest
 from scripted import Scripted
 
 from parmap import ExecutorUnavailable, pcall, pmap, shutdown
-from parmap._choice import auto, chooser, known
+from parmap._choice import auto, auto_facts, history
 from parmap._choice.auto import Auto
-from parmap._choice.companion import Companion
+from parmap._choice.auto_thread import Companion
 from parmap._choice.options import DEFAULTS
 from parmap._choice.plan import choose, sizes
-from parmap._choice.policy import COLD_START, LOOKS, WARM_START, Facts, Measured, decide, forgone
+from parmap._choice.serial_or_parallel import (
+    COLD_START,
+    LOOKS,
+    WARM_START,
+    Facts,
+    Measured,
+    decide,
+    forgone,
+)
 from parmap._engine.chunking import Sizes
-from parmap._engine.items import LazyItems
 from parmap._engine.scheduler import Run
+from parmap._engine.slices import LazyItems
 from parmap._engine.source import Source
 from parmap._executors.serial import Serial
 from parmap._records.work import Call, Report, Unsendable
@@ -169,8 +177,8 @@ def test_what_was_learnt_gives_way_to_what_is_seen(slow):
 def _forget(monkeypatch):
     """Let every test meet its functions for the first time, without workers of other tests."""
     shutdown()
-    monkeypatch.setattr(known, "_known", OrderedDict())
-    monkeypatch.setattr(chooser, "_forgone", 0.0)
+    monkeypatch.setattr(history, "_known", OrderedDict())
+    monkeypatch.setattr(auto_facts, "_forgone", 0.0)
 
 
 @pytest.fixture
@@ -262,7 +270,7 @@ def test_waiting_goes_to_threads(slow):
 
 def test_work_without_the_gil_goes_to_threads(slow):
     """Tasks that compute and let other threads run go to threads, one for each core."""
-    known.remember(str, seen(0.01, looks=LOOKS, free=LOOKS))
+    history.remember(str, seen(0.01, looks=LOOKS, free=LOOKS))
     world = World(str)
 
     assert results(world, range(100)) == [str(n) for n in range(100)]
@@ -510,7 +518,7 @@ def test_tasks_of_many_functions_are_not_known(slow):
     """What one list of calls has cost says nothing of another."""
     pcall([(int, ("1",), {})] * 4)
 
-    assert known.recall(None) is None
+    assert history.recall(None) is None
 
 
 def test_a_function_too_large_to_send_stays(slow):
@@ -647,7 +655,7 @@ class Waking(Pool):
 
 def test_who_wakes_auto_wakes_its_pool(slow):
     """A wake reaches the pool, if there is one, also when that is closed."""
-    known.remember(str, seen(1.0))
+    history.remember(str, seen(1.0))
     world = World(str, Waking)
     executor = Auto(Call(str, "item"), Source((range(40),)), 2, world.make)
 

@@ -17,9 +17,9 @@ from scripted import Scripted
 
 import parmap
 from parmap import pimap, pmap, pstarmap
-from parmap._choice import known
-from parmap._choice.companion import FasterSwitching
-from parmap._choice.policy import Facts, Measured, decide
+from parmap._choice import history
+from parmap._choice.auto_thread import FasterSwitching
+from parmap._choice.serial_or_parallel import Facts, Measured, decide
 from parmap._engine.chunking import Sizes
 from parmap._engine.scheduler import Run
 from parmap._engine.source import Source
@@ -296,10 +296,10 @@ def test_groups_stay_in_the_caller_though_long_tasks_go_elsewhere(monkeypatch):
     groups = lambda: itertools.groupby(range(80), key=lambda x: x // 4)
     seen = Measured()
     seen.tasks, seen.wall, seen.cpu, seen.moved = 10, 10.0, 10.0, 100
-    known.remember(total, seen)
+    history.remember(total, seen)
 
     assert pmap(total, groups()) == list(map(total, groups()))
-    known.remember(total, seen)
+    history.remember(total, seen)
     assert pmap(total, (pair for pair in groups())) == list(map(total, groups()))
 
 
@@ -399,7 +399,7 @@ def test_tasks_in_threads_run_in_the_callers_context(executor, tmp_path):
     if executor == "auto":
         seen = Measured()
         seen.looks, seen.free = 100, 100
-        known.remember(task, seen)
+        history.remember(task, seen)
     assert contextvars.copy_context().run(attempt) == [("set", 5)] * 4
 
 
@@ -520,7 +520,7 @@ def test_what_was_learnt_may_be_kept_by_several_threads():
         try:
             for i in range(2000):
                 exec(f"def fn(x): return {n * 10_000 + i}", names := {})
-                known.remember(names["fn"], Measured())
+                history.remember(names["fn"], Measured())
         except BaseException as error:
             errors.append(error)
 
@@ -648,7 +648,7 @@ def long_tasks():
     def make(fn):
         seen = Measured()
         seen.tasks, seen.wall, seen.cpu, seen.moved = 10, 10.0, 10.0, 100
-        known.remember(fn, seen)
+        history.remember(fn, seen)
         return fn
 
     return make
@@ -695,7 +695,7 @@ def test_errors_of_tasks_whose_results_cannot_be_sent(long_tasks):
 def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
     """A map that loses a second because something cannot be sent warns, naming the part."""
     lock = threading.Lock()
-    monkeypatch.setattr("parmap._choice.chooser.DEAR", 0.02)
+    monkeypatch.setattr("parmap._choice.auto_facts.DEAR", 0.02)
 
     def fn(x):
         with lock:
@@ -711,7 +711,7 @@ def test_what_makes_a_map_serial_is_said_once_when_it_costs(monkeypatch):
 def test_a_warning_that_is_an_error_costs_no_results(monkeypatch):
     """Under a filter that makes warnings errors, the map completes all the same."""
     lock = threading.Lock()
-    monkeypatch.setattr("parmap._choice.chooser.DEAR", 0.02)
+    monkeypatch.setattr("parmap._choice.auto_facts.DEAR", 0.02)
 
     def fn(x):
         with lock:

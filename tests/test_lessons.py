@@ -18,7 +18,7 @@ from conftest import ABROAD, COSTLY
 
 from parmap import Failure, delayed, parallel, parallel_config, pcall, pimap, pmap, pstarmap
 from parmap._records.callables import advise
-from parmap._records.exceptions import portable
+from parmap._records.portable_exceptions import portable
 
 
 def add(x, y):

@@ -16,7 +16,7 @@ from parmap._engine.chunking import Sizes
 from parmap._engine.results import collect
 from parmap._engine.scheduler import Run
 from parmap._engine.source import Source
-from parmap._observers.observers import Observers
+from parmap._observers.dispatch import Observers
 from parmap._records.events import Done, Lost, Reported, Sent
 from parmap._records.work import Batch, Call, Loss, Report
 

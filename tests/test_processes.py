@@ -25,7 +25,7 @@ from parmap._executors import processes
 from parmap._records.work import Call, Chunk
 from parmap._workers import lease, process
 from parmap._workers import warm as warm_workers
-from parmap._workers.status import LEAVING, RUNNING
+from parmap._workers.status_block import LEAVING, RUNNING
 
 
 def pid(_):

@@ -211,7 +211,7 @@ class _Slow:
         self.now = 0.0
         self.seconds = iter(seconds)
         monkeypatch.setattr("parmap._engine.source.perf_counter", lambda: self.now)
-        monkeypatch.setattr("parmap._engine.items.perf_counter", lambda: self.now)
+        monkeypatch.setattr("parmap._engine.slices.perf_counter", lambda: self.now)
         monkeypatch.setattr("parmap._workers.tasks.perf_counter", lambda: self.now)
 
     def __iter__(self):

@@ -11,10 +11,10 @@ import pytest
 from parmap import pmap, shutdown, warm
 from parmap._records.work import Call, Chunk
 from parmap._wire.channel import PAGES, PARTS, PREFIX, Channel, Message, Watched
+from parmap._wire.locks_and_queues import Spawning
 from parmap._wire.messages import SerializedCall
 from parmap._wire.pickling import APART, dumps, loads
 from parmap._wire.shared_memory import Region, open_region
-from parmap._wire.shared_objects import Spawning
 
 needs_shared_memory = pytest.mark.skipif(
     not hasattr(os, "memfd_create"), reason="memory without a name is Linux's"

@@ -20,13 +20,13 @@ from __future__ import annotations
 from collections import deque
 
 from .._engine.chunking import target
-from .._engine.executor import Executor
+from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable
-from .._records.frames import warn
+from .._records.stack_frames import warn
 from .._records.work import Chunk, Report, Unsendable
 from .._workers.tasks import run_here
-from .chooser import Chooser
-from .companion import Companion, faster_switching
+from .auto_facts import Chooser
+from .auto_thread import Companion, faster_switching
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from .._engine.source import Source
     from .._records.work import Call
-    from .chooser import Tell
-    from .policy import Choice, Where
+    from .auto_facts import Tell
+    from .serial_or_parallel import Choice, Where
 
     Make = Callable[[Where, bool], Executor]
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._engine.source import Source
-    from .._observers.observers import Observers
+    from .._observers.dispatch import Observers
     from .._records.work import Call, Report
 
 
@@ -28,7 +28,7 @@ def launch(
     *asked*: the call itself named its executor.
     """
     if options["progress"] is not False and observers is None:
-        from .._observers.observers import Observers
+        from .._observers.dispatch import Observers
 
         observers = Observers()
     tell = None if observers is None else observers.tell

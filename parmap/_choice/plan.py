@@ -15,20 +15,20 @@ from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
 from .._workers.tasks import loading, nested
 from .auto import Auto
-from .chooser import can_start
-from .known import recall
+from .auto_facts import can_start
+from .history import recall
 from .options import OWN_WORKERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .._engine.executor import Executor
+    from .._engine.interfaces import Executor
     from .._engine.source import Source
     from .._executors.queued import Queued
     from .._records.work import Call
-    from .chooser import Tell
-    from .policy import Where
+    from .auto_facts import Tell
+    from .serial_or_parallel import Where
 
 
 def choose(

@@ -6,7 +6,7 @@ from collections import deque
 from itertools import count
 from threading import Condition
 
-from .feed import Feed
+from .interfaces import Feed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

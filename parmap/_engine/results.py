@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from time import monotonic
 
-from .._records.frames import shorten
+from .._records.stack_frames import shorten
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

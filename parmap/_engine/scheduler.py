@@ -24,15 +24,14 @@ import os
 
 from .._records.errors import ExecutorUnavailable
 from .._records.work import Batch, Chunk, Loss, Unsendable
-from .outcomes import Outcomes
+from .retries import Outcomes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._observers.observers import Observers
+    from .._observers.dispatch import Observers
     from .._records.work import Report
     from .chunking import Sizes
-    from .executor import Executor
-    from .feed import Feed
+    from .interfaces import Executor, Feed
 
 
 AHEAD = 4

@@ -15,8 +15,8 @@ from sys import maxsize
 from time import perf_counter
 
 from .._records.machine import imported
-from .feed import Feed
-from .items import LazyItems, Slice, is_fleeting, length_of
+from .interfaces import Feed
+from .slices import LazyItems, Slice, is_fleeting, length_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

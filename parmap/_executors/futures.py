@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported
-from .._workers.exit import finish_threads, first_at_exit, halt_daemon
+from .._workers.program_exit import finish_threads, first_at_exit, halt_daemon
 from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill, kill_workers, workers_of
 from .queued import Queued

@@ -16,8 +16,8 @@ from weakref import WeakKeyDictionary
 
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported, interpreter
-from .._workers.exit import at_the_end, finish_threads, first_at_exit
 from .._workers.parent_death import parent_pipe
+from .._workers.program_exit import at_the_end, finish_threads, first_at_exit
 from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill_workers
 from .queued import Queued

@@ -16,7 +16,7 @@ from .._records.machine import settings
 from .._records.work import Call, Chunk, Report, Unsendable
 from .._wire.messages import SerializedCall
 from .._workers.child import handle_in_pool
-from .._workers.status import STOP, new_status
+from .._workers.status_block import STOP, new_status
 from .._workers.tasks import nested, run_chunk
 
 TYPE_CHECKING = False

@@ -15,7 +15,7 @@ from queue import Empty
 from time import monotonic, sleep
 
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
-from .._workers.exit import finish_threads, first_at_exit, halt_daemon
+from .._workers.program_exit import finish_threads, first_at_exit, halt_daemon
 from .._workers.waker import Waker
 from .marshalling import InProcess, Marshaller, Pickled
 from .pool_workers import kill

@@ -26,7 +26,7 @@ from contextlib import closing, suppress
 from math import inf
 from time import monotonic, perf_counter
 
-from .._engine.executor import Executor
+from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from .._records.work import Call, Chunk, Loss, Report, Unsendable
 from .._wire.channel import STALLED
@@ -34,7 +34,7 @@ from .._wire.messages import LACKING, READY, STALE, UNFIT, SerializedCall
 from .._workers import warm
 from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
-from .._workers.status import IDLE, LEAVING, LOADING, RUNNING, SINCE
+from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 
 from .._engine.chunking import budget
-from .._engine.executor import Executor
+from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
 from .._records.work import Loss, Report
 from .marshalling import Marshaller, Pickled

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._engine.executor import Executor
+from .._engine.interfaces import Executor
 from .._workers.tasks import run_here
 
 TYPE_CHECKING = False

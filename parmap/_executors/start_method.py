@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from .._records.errors import ExecutorUnavailable
 from .._workers.environment import TaskEnvironment, enter
-from .._workers.exit import begin_start, end_start
 from .._workers.parent_death import die_with_parent, parent_pipe
+from .._workers.program_exit import begin_start, end_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

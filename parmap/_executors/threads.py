@@ -10,7 +10,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from .._engine.executor import Executor
+from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable
 from .marshalling import InProcess
 

@@ -7,11 +7,10 @@ asks another machine for them.  So only what Python itself makes is looked into:
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType
 
-from .frames import skip_ours
+from .stack_frames import skip_ours
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,32 +55,35 @@ def has_parameter(fn: Any, name: str) -> bool:
     """Tell whether *fn* has a parameter *name* that can be given by name."""
     from inspect import signature
 
-    with suppress(Exception):  # nothing is to be seen, or there is none
+    try:
         parameter = signature(_unfold(fn)[0]).parameters[name]
-        return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-    return False
+    except Exception:  # nothing is to be seen, or there is none
+        return False
+    return parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
 def advise(fn: Any, shape: str, items: Any, position: int, error: BaseException) -> None:
     """Add a note to *error*, a TypeError of `fn(items[position])`, if `fn(*item)` is what fits."""
-    has_begun = skip_ours(error.__traceback__) is not None
-    if shape != "item" or type(error) is not TypeError or has_begun:
-        return
-    with suppress(Exception):  # the input became shorter during the call
+    if shape != "item" or type(error) is not TypeError or skip_ours(error.__traceback__):
+        return  # the task has begun, if something is left of the traceback
+    try:
         item = items[position]
         fits = isinstance(item, (tuple, list)) and _binds(fn, tuple(item))
-        if fits and not _binds(fn, (item,)):
-            error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
+    except Exception:  # the input became shorter during the call
+        return
+    if fits and not _binds(fn, (item,)):
+        error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
 
 
 def _binds(fn: Any, args: tuple[Any, ...]) -> bool:
     from inspect import signature
 
     base, before, keywords = _unfold(fn)
-    with suppress(Exception):
+    try:
         signature(base).bind(*before, *args, **keywords)
-        return True
-    return False
+    except Exception:
+        return False
+    return True
 
 
 def _unfold(fn: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -91,7 +93,7 @@ def _unfold(fn: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     """
     before: tuple[Any, ...] = ()
     keywords: dict[str, Any] = {}
-    with suppress(Exception):  # a class of the caller's may be anything, too
+    try:
         for _ in range(DEEPEST):
             kind = type(fn)
             if kind is FunctionType or kind is BuiltinFunctionType or issubclass(kind, type):
@@ -109,4 +111,6 @@ def _unfold(fn: Any) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
             else:
                 call = next(vars(c)["__call__"] for c in kind.__mro__ if "__call__" in vars(c))
                 fn, before = call, before if type(call) is staticmethod else (fn, *before)
+    except Exception:  # noqa: S110 - a class of the caller's may be anything, too
+        pass
     return None, before, keywords

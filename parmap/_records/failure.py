@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NoReturn
 
-from .exceptions import end_chain, portable, safe_str
-from .frames import traceback_of
+from .portable_exceptions import end_chain, portable, safe_str
+from .stack_frames import traceback_of
 
 Kind = Literal["error", "crash", "timeout", "unpicklable"]
 WIDEST = 400  # characters in a line of what is shown

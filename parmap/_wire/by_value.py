@@ -10,8 +10,8 @@ from types import CodeType, FunctionType, MemberDescriptorType
 from weakref import WeakSet
 
 from .importable import SCRIPT
-from .loading import fill_class, here, keep_main
 from .memmap import PROTOCOL
+from .unpickling import fill_class, here, keep_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,10 +15,10 @@ from weakref import WeakValueDictionary
 from .._records.work import Call, Chunk, Loss, Report
 from .channel import Message
 from .importable import learn, look
+from .locks_and_queues import Spawning, cure
 from .pickling import dumps, loads
 from .refusal import pickles, refusal
 from .shared_memory import Region
-from .shared_objects import Spawning, cure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class SerializedCall:
         return report
 
     def _refused(self, chunk: Chunk, answer: Message) -> Report:
-        from .._records.exceptions import end_chain
+        from .._records.portable_exceptions import end_chain
 
         digest, missing, where = answer.header
         error, text = loads(answer.body)

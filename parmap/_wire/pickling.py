@@ -68,7 +68,7 @@ def dumps(
             pass
         if apart is not None:
             del apart[before:]
-    from .cloud import cloud_pickler
+    from .cloud_pickler import cloud_pickler
 
     buffer = io.BytesIO()
     pickler = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)

@@ -16,7 +16,7 @@ from types import CodeType, ModuleType
 
 from .by_value import SLOT_NAMES
 from .importable import by_value
-from .loading import keep_values
+from .unpickling import keep_values
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -28,16 +28,16 @@ from types import FunctionType, MethodType
 from .._records.work import Chunk, Report
 from .._wire import messages
 from .._wire.channel import Channel, Message
-from .._wire.loading import load
+from .._wire.locks_and_queues import handed
 from .._wire.pickling import dumps, loads
 from .._wire.refusal import refusal
 from .._wire.shared_memory import open_region
-from .._wire.shared_objects import handed
-from .cache import RESTED, SWELL, FunctionCache
-from .edited import are_edited, watch_modules
+from .._wire.unpickling import load
+from .edited_modules import are_edited, watch_modules
 from .environment import enter, set_filters
+from .function_cache import RESTED, SWELL, FunctionCache
 from .parent_death import die_with_parent
-from .status import LEAVING, LOADING, MOVING, RUNNING, SINCE, StatusBlock, new_status
+from .status_block import LEAVING, LOADING, MOVING, RUNNING, SINCE, StatusBlock, new_status
 from .tasks import catch, loading, nested, run_chunk
 
 TYPE_CHECKING = False
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._records.failure import Caught
-    from .status import Status
+    from .status_block import Status
 
 
 STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
@@ -205,7 +205,7 @@ def _pack_report(report: Report, apart: list[Any] | None) -> Message:
 def _portable(caught: Caught) -> Caught:
     from dataclasses import replace
 
-    from .._records.exceptions import portable
+    from .._records.portable_exceptions import portable
 
     return replace(caught, exception=portable(caught.exception, dumps, loads))
 

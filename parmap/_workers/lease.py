@@ -10,7 +10,7 @@ from .._records.errors import ExecutorUnavailable
 from .._wire.messages import READY
 from . import warm
 from .process import milliseconds
-from .status import LEAVING, RUNNING, STOP
+from .status_block import LEAVING, RUNNING, STOP
 from .waker import Waker
 
 TYPE_CHECKING = False

@@ -17,13 +17,13 @@ from contextlib import suppress
 from signal import SIGKILL, Signals
 from time import monotonic, perf_counter, sleep
 
-from .._records.frames import PACKAGE
 from .._records.machine import above_streams, interpreter
+from .._records.stack_frames import PACKAGE
 from .._wire.channel import STALLED, Message, Watched
+from .._wire.locks_and_queues import Spawning
 from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE, SerializedCall
-from .._wire.shared_objects import Spawning
 from .parent_death import parent_pipe
-from .status import IDLE, LOADING, RUNNING, SINCE, StatusBlock, dump_signal, status_file
+from .status_block import IDLE, LOADING, RUNNING, SINCE, StatusBlock, dump_signal, status_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,20 +11,20 @@ from contextvars import ContextVar
 from itertools import islice
 from time import perf_counter, thread_time
 
-from .._engine.items import LazyItems, Slice
+from .._engine.slices import LazyItems, Slice
 from .._engine.source import SLOW
 from .._records.callables import advise
 from .._records.errors import TaskTimeout
-from .._records.frames import skip_ours, traceback_of
+from .._records.stack_frames import skip_ours, traceback_of
 from .._records.work import Call, Chunk, Report
-from .status import MOVING, RUNNING, SINCE, STOP
+from .status_block import MOVING, RUNNING, SINCE, STOP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .._records.failure import Caught, Kind
-    from .status import Status
+    from .status_block import Status
 
 
 BLOCK = 0.0005  # seconds that tasks without a look at the clock should take

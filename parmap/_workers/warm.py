@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from .cache import HANDLE, KEPT, RESTED, SMALL, SWELL
+from .function_cache import HANDLE, KEPT, RESTED, SMALL, SWELL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from .._records.callables import Wrapper
 from .._records.work import Chunk
 from .._workers.tasks import run_here
-from .policy import WARM_START
+from .serial_or_parallel import WARM_START
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .._engine.source import Source
     from .._records.work import Call, Report
-    from .policy import Measured
+    from .serial_or_parallel import Measured
 
 
 INSIDE = 8

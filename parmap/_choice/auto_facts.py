@@ -7,19 +7,19 @@ from time import perf_counter
 
 from .._engine.chunking import SOLO
 from .._records.errors import ExecutorUnavailable
-from .._records.frames import warn
 from .._records.machine import gil_is_on, imported, interpreter
+from .._records.stack_frames import warn
 from .._workers import warm
 from .._workers.tasks import run_here
-from .known import recall, remember
-from .policy import COLD_START, WARM_START, Facts, Measured, decide, forgone
+from .history import recall, remember
+from .serial_or_parallel import COLD_START, WARM_START, Facts, Measured, decide, forgone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._records.work import Call, Report
-    from .policy import Choice
+    from .serial_or_parallel import Choice
 
     Tell = Callable[[object], None]
 
@@ -112,10 +112,10 @@ class Chooser:
 
     def _try_sending(self, item: object, result: object) -> None:
         """Pickle an input and a result: how large are they, and can they be sent at all?"""
+        from .._wire.locks_and_queues import Spawning
         from .._wire.messages import TRIED_BYTES
         from .._wire.pickling import dumps, loads
         from .._wire.refusal import refusal
-        from .._wire.shared_objects import Spawning
 
         moved, seen = 0, self.facts.seen
         names = {"args[0]" if self._call.shape == "item" else "args": item, "result": result}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 
-from .._records.frames import PACKAGE
 from .._records.machine import above_streams
+from .._records.stack_frames import PACKAGE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

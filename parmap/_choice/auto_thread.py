@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._engine.source import Source
-    from .policy import Measured
+    from .serial_or_parallel import Measured
 
 
 LONG = 0.01
