@@ -286,6 +286,18 @@ def test_a_module_that_cannot_be_imported_travels_inside_a_function(homeless, ab
     assert type(thing) is homeless.Thing
 
 
+def test_the_name_of_a_module_that_cannot_be_imported_need_not_be_ascii(
+    tmp_path, monkeypatch, abroad_cheaply
+):
+    """Its objects travel too if the name is longer in bytes than in letters."""
+    monkeypatch.setitem(sys.modules, "obdachl\xf6s", None)
+    module = by_hand(tmp_path, "obdachl\xf6s")
+
+    (thing,) = pmap(work.echo, [module.Thing(1)], **abroad_cheaply.options)
+
+    assert type(thing) is module.Thing
+
+
 def test_what_cannot_be_told_is_learnt_from_the_worker(abroad):
     """Where only a worker can tell that a module cannot be imported, the map works as well."""
 

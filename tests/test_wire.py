@@ -94,6 +94,21 @@ def test_either_end_sends_buffers_and_descriptors(ends, sender):
         os.close(each)
 
 
+def test_a_message_has_any_number_of_buffers_and_descriptors(ends):
+    """A chunk of many arrays is sent, and a function with many queues in it."""
+    read, write = os.pipe()
+    thread = send_beside(ends[0], Message(1, (), b"", [b""] * 70_000, [write] * 300))
+
+    message = ends[1].receive()
+    for _ in message.fds:
+        os.close(ends[1].receive_fd())
+    thread.join()
+
+    assert (len(message.buffers), len(message.fds)) == (70_000, 300)
+    os.close(read)
+    os.close(write)
+
+
 def test_messages_of_any_size_follow_each_other(ends):
     """Messages come one by one as they were sent, whatever their sizes."""
     bodies = [b"", b"a", bytes(3_000_000), b"b" * 65_536]

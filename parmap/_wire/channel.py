@@ -2,7 +2,7 @@
 
 ::
 
-    prefix   16 bytes: kind, number of descriptors, number of buffers, size of header and of body
+    prefix   19 bytes: kind, number of descriptors, number of buffers, size of header and of body
     header   a few plain values, pickled
     sizes    8 bytes for each buffer
     body     the pickle of what the message carries
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Buffer = bytes | bytearray | memoryview
 
-PREFIX = Struct("<BBHIQ")  # little-endian, without gaps
+PREFIX = Struct("<BHIIQ")  # little-endian, without gaps
 AT_ONCE = 2**16  # bytes that are copied together, so as to be sent or read by one system call
 PARTS = 64  # buffers to hand to the system: it takes at most 1,024
 PAGES = 2**20  # bytes of a buffer from which on it gets pages of its own: they are not zeroed twice

@@ -36,8 +36,9 @@ def by_value(name: object) -> bool:
 
 def names_away(data: bytes) -> bool:
     """Tell whether the pickle *data* refers to one of the modules in `away`."""
+    names = [name.encode() for name in tuple(away)]
     # Before each text there is its length.
-    return any(len(name).to_bytes(4, "little")[:1] + name.encode() in data for name in tuple(away))
+    return any(len(name).to_bytes(4, "little")[:1] + name in data for name in names)
 
 
 def look(obj: Any) -> None:
