@@ -170,7 +170,7 @@ def test_workers_that_die_while_the_reader_is_away_cost_nothing():
 
 def test_a_worker_that_cannot_begin_is_replaced(monkeypatch):
     """With a timeout, a worker that something keeps from the next task does not keep the call."""
-    monkeypatch.setattr("parmap._workers.process.BEGUN", 0.5)
+    monkeypatch.setattr("parmap._workers.timeout.BEGUN", 0.5)
 
     def task(x):
         if x == 0:

@@ -35,6 +35,7 @@ from .._workers import warm
 from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
 from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE
+from .._workers.timeout import overdue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -159,17 +160,9 @@ class Processes(Executor):
         """Kill what has taken too long; return after how many seconds to look again."""
         if self._timeout is None:
             return inf
-        wait = self._timeout
-        for worker in self._lease.busy():
-            doing = worker.status[RUNNING], worker.status[SINCE]
-            if (left := worker.seconds_left(self._timeout)) > 0:
-                wait = min(wait, left)
-            elif not worker.readable(0):  # else it has made it
-                dump = worker.request_stack_dump()
-                if doing != (worker.status[RUNNING], worker.status[SINCE]):
-                    wait = 0.0  # it has made it meanwhile, and is at another
-                elif worker.is_dead() or not worker.readable(0):
-                    self._on_death(worker, "timeout", dump)
+        late, wait = overdue(self._lease.busy(), self._timeout)
+        for worker, dump in late:
+            self._on_death(worker, "timeout", dump)
         return wait
 
     def _abort(self, error: Exception) -> None:

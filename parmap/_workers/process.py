@@ -23,14 +23,13 @@ from .._wire.channel import STALLED, Message, Watched
 from .._wire.locks_and_queues import Spawning
 from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE, SerializedCall
 from .parent_death import parent_pipe
-from .status_block import IDLE, LOADING, RUNNING, SINCE, StatusBlock, dump_signal, status_file
+from .status_block import IDLE, RUNNING, SINCE, StatusBlock, dump_signal, status_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._records.work import Chunk
     from .environment import TaskEnvironment
 
-BEGUN = 5.0  # seconds a ready worker has to begin with its chunk, at least
 DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
 LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
 
@@ -144,16 +143,6 @@ class WorkerProcess:
         self.channel.send(request)
         self.told, self.state = True, environment.state
         self.functions.add(call.digest)
-
-    def seconds_left(self, timeout: float) -> float:
-        """Return how long its task may still take, below 0 if it took too long.
-
-        While it starts, or loads the function, nothing counts.
-        """
-        running, since = self.status[RUNNING], self.status[SINCE]
-        if running == LOADING or not self.ready:
-            return timeout
-        return since + (max(timeout, BEGUN) if running == IDLE else timeout) - perf_counter()
 
     def request_stack_dump(self) -> str:
         """Return where its task stands, if it can say so in time."""
