@@ -169,7 +169,10 @@ class Processes(Executor):
         """Raise *error* if so many workers in a row have ended before their first task."""
         self._abortive += 1
         if self._abortive == ABORTIVE:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # its traceback holds this frame: they would be a circle
 
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""
