@@ -1,5 +1,6 @@
 """What travels between processes besides plain pickles: buffers, descriptors, whole messages."""
 
+import errno
 import os
 import socket
 import threading
@@ -129,6 +130,20 @@ def test_an_end_in_the_middle_of_a_message_is_an_end_of_file(ends):
     assert not ends[1].whole
 
 
+def test_a_buffer_without_room_is_the_end_of_its_channel(ends, monkeypatch):
+    """Where the system has no memory for a large result, its worker is lost, and not the call."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("parmap._wire.channel.mmap.mmap", refuse)
+    os.write(ends[0].fd, PREFIX.pack(1, 0, 1, 0, 0) + PAGES.to_bytes(8, "little"))
+
+    with pytest.raises(EOFError):
+        ends[1].receive()
+    assert not ends[1].whole
+
+
 def test_an_array_is_copied_twice_on_its_way(ends):
     """Into the pipe and out of it: what is sent is its memory, what arrives the memory of it."""
     array = np.arange(2**17, dtype=np.uint8)
@@ -160,6 +175,25 @@ def test_arrays_arrive_as_they_were_sent(size):
     assert all((array == n).all() for n, array in enumerate(arrays))
     assert all((result == n + 1).all() for n, result in enumerate(results))
     assert all(result.flags.writeable for result in results)
+
+
+class Counted:
+    """Counts in its array how often it was unpickled."""
+
+    def __init__(self, size):
+        self.array = np.zeros(size, dtype=np.uint8)
+
+    def __setstate__(self, state):
+        self.array = state["array"]
+        self.array += 1
+
+
+@pytest.mark.parametrize("size", [2**16, 2**21])
+def test_a_result_that_changes_its_array_when_unpickled_does_so_once(size):
+    """What a worker does to see whether a result can be sent does not show in the result."""
+    results = pmap(Counted, [size] * 3, executor="processes", workers=2)
+
+    assert [int(result.array.max()) for result in results] == [1, 1, 1]
 
 
 @needs_shared_memory

@@ -123,7 +123,7 @@ class Channel:
             if number:
                 buffers = [_room(size) for size in memoryview(data)[header:begin].cast("Q")]
                 _move(self._read_into, buffers.copy())
-        except ConnectionError:
+        except OSError:  # also if there is no room for a buffer: the message will not be whole
             raise EOFError from None
         # The pickle of the header ends by itself.
         message = Message(kind, pickle.loads(data), memoryview(data)[begin:], buffers, range(fds))

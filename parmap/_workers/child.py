@@ -182,8 +182,9 @@ def _pack_report(report: Report, apart: list[Any] | None) -> Message:
     values, caught = report.values, report.caught
     try:
         body = dumps(values, apart, least=messages.COPIED)
-        if len(body) <= messages.TRIED_BYTES and STACK_GLOBAL in body:
-            loads(body, buffers=apart)
+        # With buffers apart it is large, and a class that writes to its array would do it to ours.
+        if not apart and len(body) <= messages.TRIED_BYTES and STACK_GLOBAL in body:
+            loads(body)
     except BaseException:
         for position, value in enumerate(values):
             try:
@@ -192,8 +193,7 @@ def _pack_report(report: Report, apart: list[Any] | None) -> Message:
                 text = refusal(value, "result", error)
                 values[position] = None
                 caught[position] = catch(pickle.PicklingError(text), "unpicklable", report.seconds)
-        if apart:
-            apart.clear()
+        apart = apart and []
         body = dumps(values, apart, least=messages.COPIED)
     buffers = apart or []
     if caught:
