@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pickle
 import socket
 import threading
 from functools import partial
@@ -194,6 +195,26 @@ def test_a_result_that_changes_its_array_when_unpickled_does_so_once(size):
     results = pmap(Counted, [size] * 3, executor="processes", workers=2)
 
     assert [int(result.array.max()) for result in results] == [1, 1, 1]
+
+
+class Sharing:
+    """Hands its bytes to pickle as a buffer."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Sharing, (pickle.PickleBuffer(self.data),)
+
+
+@pytest.mark.parametrize("size", [10, 2**16, 2**21])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_bytes_that_a_class_shares_arrive_as_bytes(kind, size):
+    """What a class gives to pickle as a buffer has its type where it arrives, whatever its size."""
+    (result,) = pmap(lambda item: item, [Sharing(kind(size))], executor="processes")
+
+    assert result.data == kind(size)
+    assert type(result.data) is kind
 
 
 @needs_shared_memory

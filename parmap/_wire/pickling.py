@@ -114,11 +114,15 @@ def _by_user() -> bool:
 
 
 def _keep(apart: list[memoryview], least: int, buffer: pickle.PickleBuffer) -> bool:
-    """Put a large *buffer* into *apart*; return whether it stays in the pickle instead."""
+    """Put a large *buffer* into *apart*; return whether it stays in the pickle instead.
+
+    So does one of bytes, which is to arrive as such: from *apart* it would as a memoryview.
+    """
     try:
         view = buffer.raw()
     except BufferError:  # its bytes are not in one piece
         return True
-    if view.nbytes >= least:
+    stays = view.nbytes < least or type(view.obj) in (bytes, bytearray)
+    if not stays:
         apart.append(view)
-    return view.nbytes < least
+    return stays
