@@ -61,7 +61,10 @@ def cloud_pickler() -> type[pickle.Pickler]:
             return super().reducer_override(obj)
 
         def _reduce(self, obj: Any) -> Any:
-            with _registered(getattr(obj, "__module__", None)):
+            name = getattr(obj, "__module__", None)
+            if name == "__main__" or not by_value(name):  # nearly always
+                return super().reducer_override(obj)
+            with _registered(name):
                 return super().reducer_override(obj)
 
     reduce_code = Pickler.dispatch_table[CodeType]
@@ -76,10 +79,10 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
 @contextmanager
 def _registered(name: Any) -> Iterator[None]:
-    """Have cloudpickle send by value what module *name* defines, if that has to travel so."""
+    """Have cloudpickle send by value what module *name* defines."""
     import cloudpickle
 
-    module = sys.modules.get(name) if name != "__main__" and by_value(name) else None
+    module = sys.modules.get(name)
     own = getattr(module, "__name__", "")
     known = own in cloudpickle.list_registry_pickle_by_value()
     if module is None or known or sys.modules.get(own) is not module:
