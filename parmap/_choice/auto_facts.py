@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 FEW = 8
 """Tasks for each that cannot be sent: if there are as many, that one may run in the caller."""
+
 DEAR = 1.0
 """Seconds lost in the caller, because something cannot be sent, that are worth a warning."""
+
 _forgone = 0.0
 """Seconds that calls since the last start lost because workers had to be started.  They count
 against the next start: many small calls get workers once they have lost what these cost."""

@@ -27,13 +27,17 @@ LONG = 0.01
 """Seconds beyond the end of its time after which a chunk has met a long task: then workers are
 started beside it.  That costs a start for nothing if it was the last task; not doing it costs the
 others as long as it goes on."""
+
 HASTE = 0.0002
 """Seconds of switch interval while the companion starts workers."""
+
 LOOK = 0.001
 """Seconds between two looks of the companion."""
+
 LATE = 0.5
 """Of a switch interval (5 ms, if the program has set no other), by which a look comes late if it
 had to wait for the GIL, which is handed over once an interval, and not only for a processor."""
+
 SHORTEST = 0.002
 """Seconds of switch interval below which waiting for the GIL cannot be told from waiting for a
 processor: then nothing is measured."""

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 INSIDE = 8
 """Wrappers to look into for the function inside: a chain of them may be endless."""
+
 KNOWN = 256
 """Functions whose measurements are remembered."""
+
 _known: dict[Any, Measured] = {}  # what was measured last is at the end
+
 _inner = {
     partial: "func",
     MethodType: "__func__",

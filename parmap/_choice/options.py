@@ -30,8 +30,10 @@ DEFAULTS: dict[str, Any] = {
     "initializer": None,
     "max_tasks_per_worker": None,
 }
+
 OWN_WORKERS = ("timeout", "max_tasks_per_worker")
 """Options that only workers of our own can honour."""
+
 _process_wide: dict[str, Any] = {}
 _in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", default=None)
 

@@ -18,21 +18,29 @@ if TYPE_CHECKING:
 COLD_START = 0.06
 """Seconds until worker processes that have to be started run a task: an interpreter and our import
 take 30 ms, side by side with another on two cores, and the caller computes on meanwhile."""
+
 WARM_START = 0.001
 """Seconds it takes to hand a call to workers that wait, and to collect its last results."""
+
 MOVING = 1.5e-9
 """Seconds to pickle, send and unpickle a byte; measured on arrays of 8 MB, in either direction."""
+
 HANDLING = 0.5e-6
 """Seconds a task costs in a chunk besides itself, however small it is: to pickle and unpickle its
 input and its result, and to be looked after one by one."""
+
 SEEN = 0.001
 """Seconds of tasks to measure before anything is chosen: the first few are often untypical."""
+
 PACKED = 2.0
 """How often the time to pickle a function is spent: it is also sent to the workers, and loaded."""
+
 WAITING = 0.25
 """A task that uses less than this share of its time as processor time mostly waits."""
+
 FREE = 0.6
 """A task during which another thread gets to run at once this often has released the GIL."""
+
 LOOKS = 4
 """How often another thread must have tried before `FREE` is believed."""
 

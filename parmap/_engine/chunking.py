@@ -12,17 +12,22 @@ from math import ceil
 TARGET = 0.020
 """Seconds of work in a chunk.  Between two chunks a worker waits some 100 to 200 us, 1 % of it:
 1,000 tasks of 1 ms took 1.041 of ideal on two cores with 10 ms, 1.017 with 20, 1.013 with 30."""
+
 DISPATCH = 100e-6
 """Seconds for which a chunk may occupy the caller's thread: 50 us as measured, 50 us in reserve.
 A worker must not run dry while the caller serves the others: with many, chunks are longer."""
+
 CONTAINED = 0.005
 """Seconds of work in a chunk of a call that is asked to contain failures.  What a worker has done
 and not sent yet when it dies, runs again: that are tasks of less than this."""
+
 SOLO = 0.5
 """Seconds of work in a chunk where nothing runs beside it, that could wait for it to end."""
+
 GROWTH = 16
 """A chunk is at most so many times larger than the largest completed: the first few tasks may be
 untypical, and what is sent and handed back was pickled for nothing."""
+
 SHARE = 0.5
 """Weight of the newest chunk in the running estimate of the cost of a task."""
 

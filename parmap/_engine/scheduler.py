@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 AHEAD = 4
 """Times what was read is what may be drawn and not read yet: more keeps a quick reader's workers
 busier at the start, less draws less for one who stops soon."""
+
 SOON = 0.005  # seconds beyond the cost of a task that its result may be on its way
 PATIENCE = 0.1  # of the time that a slow input takes, what may be waited for results before it
 FLEETING = (

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SLOW = 0.002
 """Seconds after which a chunk is not filled any further, and from which on an input counts as slow:
 then it is asked only when there are no results to hand out."""
+
 FADING = 0.9  # of how slow an input was, at each time that it was not
 
 

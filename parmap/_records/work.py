@@ -1,4 +1,4 @@
-"""What travels between the rooms of the house, and the names for it.
+"""What travels between the folders, and the names for it.
 
     Call     from the door to the executor, and once to each worker: what all tasks of a call share
     Chunk    from the scheduler to the executor: consecutive tasks, one message to a worker

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 SCRIPT = {"__main__", "__mp_main__"}
 """The names of the module that was started: the other is that of a multiprocessing child."""
+
 MOST = 8  # arguments of a task to look at
+
 away: dict[str, ModuleType] = {}
 """The modules that were found to travel by value, besides that of the script."""
+
 _verdicts: dict[str, tuple[ModuleType, bool | None]] = {}
 _path: list[str] = []  # the `sys.path` for which these hold
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 APART = 2**20
 """Bytes from which on a buffer may be shared: below, copying it is cheaper than to map it."""
+
 loads = pickle.loads
 
 
@@ -89,6 +90,7 @@ makers: dict[str, Callable[[Any], Mapping[type, Reducer]]] = {
     "multiprocessing.connection": _of_connections,
 }
 """For libraries whose objects are reduced in a way of ours: from the module to a table of them."""
+
 _made: dict[type, Reducer] = {}  # what those have made whose module was there
 
 

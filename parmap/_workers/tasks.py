@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
 
 BLOCK = 0.0005  # seconds that tasks without a look at the clock should take
+
 nested: ContextVar[int] = ContextVar("parmap.nested", default=0)
 """How deep this task is among workers, 0 outside: calls made in one run serially."""
+
 loading: ContextVar[bool] = ContextVar("parmap.loading", default=False)
 """True while a worker loads a function or runs an initializer."""
 
