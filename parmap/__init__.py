@@ -28,6 +28,14 @@ Importing this package is light: what is heavy is imported where it is used.
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # for what reads the names without running this
+    from ._choice.options import parallel_config
+    from ._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
+    from ._records.failure import Failure
+    from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
+    from .decorator import parallel
+
 __version__ = "0.1.0"
 
 _HOMES = {
