@@ -9,6 +9,8 @@ The types that users see, with their overloads, are in `__init__.pyi`.
 
 from __future__ import annotations
 
+import threading  # noqa: F401 - if first imported at the end of the program, it ends nothing there
+
 from ._choice.arguments import check_all, check_buffersize, check_callable
 from ._choice.history import run_at_once
 from ._choice.options import DEFAULTS, check

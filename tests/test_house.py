@@ -324,7 +324,7 @@ def loaded_by(source):
 
 def test_the_import_is_light():
     """The import of a door loads nothing that is heavy; that waits until it is used."""
-    heavy = {*HEAVY, "threading", "parmap._choice.plan"}
+    heavy = {*HEAVY, "parmap._choice.plan"}
 
     assert not loaded_by("from parmap import pmap") & (heavy - loaded_by(""))
 
