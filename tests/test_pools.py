@@ -725,6 +725,8 @@ def test_a_parallel_of_another_release_is_refused(monkeypatch):
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="terminate_workers is new in Python 3.14")
 def test_workers_are_killed_the_public_way(monkeypatch):
     """Where a ProcessPoolExecutor can end its workers itself, it does, and they are dead."""
+    import loky  # noqa: F401 - registers its start method
+
     pool, close = _futures("loky")
     told = []
     end = type(pool).terminate_workers
@@ -738,7 +740,8 @@ def test_workers_are_killed_the_public_way(monkeypatch):
 
     assert told == [pool]
     for process in processes:
-        process.join()
+        # A thread of the executor waits for it, too: the one that comes second learns it later.
+        work.wait_until(lambda process=process: process.exitcode is not None, "its end")
         assert process.exitcode in (-signal.SIGKILL, -signal.SIGTERM)
 
 
