@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import allocate_lock
 from contextvars import copy_context
 from functools import partial
+from threading import Lock, Thread
 from time import perf_counter, sleep
 
 from .._records.machine import settings
@@ -55,7 +55,7 @@ class Companion:
         self.settled = False
         self._source = source
         self._started = False
-        self._lock = allocate_lock()
+        self._lock = Lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._asked = 0.0  # how long the input had taken in all by then
         self._budget = 0.0  # how long the chunk may take
@@ -67,8 +67,6 @@ class Companion:
         *help_out* of it tells whether it could help.
         """
         if not (self._started or self.settled):
-            from threading import Thread
-
             self._started = True
             self.settings = settings()  # threads that it starts get their context from it anyway
             look = partial(copy_context().run, self._look, seen, help_out)
@@ -115,7 +113,7 @@ class FasterSwitching:
     """
 
     def __init__(self) -> None:
-        self._lock = allocate_lock()
+        self._lock = Lock()
         self._users = 0
         self._before = 0.0
 
@@ -134,7 +132,7 @@ class FasterSwitching:
 
     def forget(self) -> None:
         """In a forked child: those threads are the parent's."""
-        self._lock = allocate_lock()
+        self._lock = Lock()
         if self._users:
             self._users = 1
             self.__exit__()

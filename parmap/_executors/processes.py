@@ -165,14 +165,10 @@ class Processes(Executor):
             self._on_death(worker, "timeout", dump)
         return wait
 
-    def _abort(self, error: Exception) -> None:
-        """Raise *error* if so many workers in a row have ended before their first task."""
+    def _is_hopeless(self) -> bool:
+        """Count a worker that has ended before its first task; tell whether it is one too many."""
         self._abortive += 1
-        if self._abortive == ABORTIVE:
-            try:
-                raise error
-            finally:
-                del error  # its traceback holds this frame: they would be a circle
+        return self._abortive == ABORTIVE
 
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""
@@ -199,7 +195,8 @@ class Processes(Executor):
         elif kind == UNFIT:
             self._lease.retire(worker)
             (why,) = message.header
-            self._abort(ExecutorUnavailable(f"no worker process can map the function: {why}"))
+            if self._is_hopeless():
+                raise ExecutorUnavailable(f"no worker process can map the function: {why}")
             self._requeue(chunk, f"the worker cannot have what belongs to the chunk: {why}")
         else:
             worker.chunk = None
@@ -223,10 +220,10 @@ class Processes(Executor):
         dump = dump or worker.block.stack_dump()
         ending = self._lease.retire(worker)
         unused = not worker.ready or running == LOADING
-        if unused:
-            crash = WorkerCrashed(f"{ending} while it loaded the function or was initialized")
-            early = f"worker processes die before their first task: {ending}"
-            self._abort(crash if worker.ready else ExecutorUnavailable(early))
+        if unused and self._is_hopeless():
+            if worker.ready:
+                raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
+            raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
         if chunk is None:
             return
         if running == IDLE and chunk.start not in self._unbegun:

@@ -130,7 +130,9 @@ class WorkerProcess:
                 enter, tracker = NEW_STATE, environment.tracker
         with Spawning() as handles:
             request = call.request(
-                *(chunk, budget, timeout),
+                chunk,
+                budget,
+                timeout,
                 send_function=call.digest not in self.functions,
                 enter=enter,
                 state=environment.state,
