@@ -173,6 +173,7 @@ class Pool(Queued):
         if self._ours and self._pool is not None:
             pool, self._pool = self._pool, None
             self._watched.clear()
+            self._dead.clear()
             self._handled.clear()
             _terminate(pool)
 
