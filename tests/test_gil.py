@@ -136,6 +136,20 @@ def test_a_module_of_the_program_is_left_alone(monkeypatch, origin):
 
 
 @pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("501209 2500000000 2\n", 2.5), ("0 0 0\n", 0.0), ("", 0.0), ("7\n", 0.0), ("a b c", 0.0)],
+)
+def test_waiting_for_a_processor_is_told_apart(tmp_path, text, seconds):
+    """The system's count of it is taken where there is one, and believed where it makes sense."""
+    path = tmp_path / "schedstat"
+    path.write_text(text)
+
+    assert gil.delay(str(path)) == seconds
+    assert gil.delay(str(tmp_path / "none")) == 0.0
+    assert gil.delay() >= 0.0
+
+
+@pytest.mark.parametrize(
     ("held", "threads", "expected"),
     [
         (1.0, 2, 1.0),
