@@ -5,19 +5,23 @@
     trial    the caller runs chunk after chunk, as the loop would; each is measured
                a companion thread measures too, how freely it runs beside the tasks, and when one
                task takes long it gives the chunks that wait to worker processes
-    booting  workers were chosen and are not there yet: the caller computes on
+    booting  workers were chosen, and not all have loaded the function: the caller computes on
     away     all chunks go to the chosen executor; the caller's thread only schedules
+    leaving  that was slower than the loop: what is out comes back, and the caller computes on
 
-What is chosen, and why, is said by `policy.decide`, from all that is known; here it is done.
+What is chosen, and why, is said by `serial_or_parallel.decide`, from all that is known; here it is
+done.
 
 Guaranteed: no more tasks run at the same time than there are workers; the input is drawn from by
 the caller's thread alone; nothing is raised that the loop would not raise: what cannot be sent to
-another process or loaded there (the function, an item, a result) runs in the caller.
+another process or loaded there (the function, an item, a result) runs in the caller; what has
+crashed a worker does not.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from time import perf_counter
 
 from .._engine.chunking import target
 from .._engine.interfaces import Executor
@@ -43,6 +47,10 @@ if TYPE_CHECKING:
 BOOTING = 0.005
 """Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
 
+PATIENT = 0.1
+"""Of the time that workers take to load the function, what a chunk may take in the caller: they
+may wait for that once, and a look at them costs some 50 us each time."""
+
 
 class Auto(Executor):
     """Chooses among the caller, and what *make* makes of "threads" or "processes".
@@ -65,8 +73,11 @@ class Auto(Executor):
         self._waiting: deque[Chunk] = deque()
         self._own: deque[Chunk] = deque()
         self._sent: list[Chunk] = []
+        self._news: list[Report | Exception] = []  # what the pool has told, or raised
         self._pool: Executor | None = None  # one at most, which `wake` relies on
+        self._made = 0.0  # when it was made
         self._away = False  # the pool is there: the caller only schedules
+        self._leaving = False  # the pool gets no more chunks
         self._budget = target(1)  # seconds until the caller chooses again
         self._chooser = Chooser(call, workers, tell)
         self._facts = facts = self._chooser.facts
@@ -90,39 +101,29 @@ class Auto(Executor):
         if not self._away:
             self._waiting.append(chunk)
             return
+        began = perf_counter()
         try:
             self._send(chunk)
         except Unsendable:
             if len(chunk) > 1:
                 raise  # it comes again in halves, and only what cannot be sent stays here
             self._own.append(chunk)
+        self._chooser.spend(perf_counter() - began)
 
     def wait(self, seconds: float | None) -> list[Report]:
         self._share()
         if self._pool is not None:
-            idle = not (self._waiting or self._own)
-            if reports := self._collect(self._pool, seconds if idle else 0):
+            began, idle = perf_counter(), not (self._waiting or self._own)
+            reports = self._collect(self._pool, seconds if idle else 0)
+            self._chooser.spend(perf_counter() - began)
+            self._reconsider()
+            if reports:
                 return reports
         queue = self._own or self._waiting
-        if not queue or seconds == 0:
+        # What an executor has lost may be what took its worker down.
+        if not queue or seconds == 0 or (self._away and not self._own):
             return []
-        try:
-            self._companion.begin(self._facts.seen, self._budget, self._help)
-            budget = self._budget if self._pool is None else BOOTING
-            report = run_here(self._call, queue.popleft(), budget)
-        finally:
-            self._companion.end()
-        self._chooser.complain(report.seconds)
-        if self._companion.settled:
-            return [report]
-        self._chooser.measure(report)
-        if self._pool is None or self._source.fleeting:
-            self._decide(len(report.chunk) - len(report.values))
-        if self._pool is None:
-            return [report]
-        # What waits was cut for the caller alone: it comes again, cut for all.
-        waiting, self._waiting = self._waiting, deque()
-        return [report, *(Report(chunk, []) for chunk in waiting)]
+        return self._run(queue.popleft())
 
     def wake(self) -> None:
         # Without a pool no wait takes longer than its tasks; if it is given up now, none does.
@@ -135,25 +136,64 @@ class Auto(Executor):
             self._pool.close()
         self._chooser.close(stayed=self._pool is None)
 
-    def _help(self, seconds: float) -> bool:
-        """In the companion: give what waits to a pool, for a task takes more than *seconds*."""
-        source = self._source
-        may_come = not (source.indexed or source.ended)  # an iterator does not say it
-        if self._pool is not None or not (self._waiting or may_come):
-            return False
-        self._facts.long = seconds
-        with self._companion.settings(), faster_switching:
-            self._start(self._chooser.choose())
-            self._share()
-        return True
+    def _run(self, chunk: Chunk) -> list[Report]:
+        """Run *chunk* here, for as long as nothing else needs the caller; choose again."""
+        budget = self._budget
+        if self._pool is not None:
+            booting = PATIENT * (perf_counter() - self._made)
+            budget = BOOTING if self._pool.window else min(budget, max(BOOTING, booting))
+        try:
+            self._companion.begin(self._facts.seen, budget, self._help, alone=len(chunk) == 1)
+            report = run_here(self._call, chunk, budget)
+        finally:
+            self._companion.end()
+        self._chooser.complain(report.seconds)
+        if self._companion.settled:
+            return [report]
+        self._facts.long = 0.0
+        self._chooser.measure(report)
+        if self._pool is None or self._source.fleeting:
+            self._decide(len(report.chunk) - len(report.values))
+            if self._pool is not None:
+                # What waits was cut for the caller alone: it comes again, cut for all.
+                waiting, self._waiting = self._waiting, deque()
+                return [report, *(Report(chunk, []) for chunk in waiting)]
+        return [report]
+
+    def _help(self, seconds: float, cpu: float) -> bool:
+        """In the companion, again and again while the caller is at a task: see to the pool.
+
+        The task has taken *seconds* by now, *cpu* of processor time.  If there is no pool yet, one
+        may be made.  Returns whether there is one.
+        """
+        facts, source = self._facts, self._source
+        if self._pool is None:
+            may_come = not (source.indexed or source.ended)  # an iterator does not say it
+            if not (self._waiting or may_come):
+                return False
+            facts.long, facts.long_cpu = seconds, cpu
+            facts.remaining = self._remaining()
+            choice = self._chooser.choose()
+            if choice.where == "serial":
+                return False
+            with self._companion.settings(), faster_switching:
+                self._start(choice)
+        if self._pool is not None:
+            self._hear(self._pool, 0)
+            self._share(computing=True)
+        return self._pool is not None
+
+    def _remaining(self, handed_back: int = 0) -> int | None:
+        """Return how many tasks are left besides the one that runs; None if nobody knows."""
+        if (remaining := self._source.remaining) is None:
+            return None
+        return remaining + sum(map(len, self._waiting)) + handed_back
 
     def _decide(self, handed_back: int = 0) -> None:
         """Choose again, knowing more; *handed_back* tasks of the last chunk were not run."""
-        facts, remaining = self._facts, self._source.remaining
-        if remaining is not None:
-            remaining += sum(map(len, self._waiting)) + handed_back
-        facts.remaining, facts.fleeting = remaining, self._source.fleeting
-        if remaining == 0 and not facts.fleeting:
+        facts = self._facts
+        facts.remaining, facts.fleeting = self._remaining(handed_back), self._source.fleeting
+        if facts.remaining == 0 and not facts.fleeting:
             return
         choice = self._chooser.choose()
         self._budget = choice.budget or self._budget
@@ -173,17 +213,23 @@ class Auto(Executor):
         except (PicklingError, ExecutorUnavailable) as error:
             self._give_up(error, str(error))
         else:
+            self._made = perf_counter()
             self._chooser.say(choice)
             facts = self._facts
             facts.pool, facts.seen.packing = choice.where, self._pool.packing
             self.workers = facts.workers  # from now on, chunks are for all
+            self.window = 2 * facts.workers  # for the pool to go on while the caller is at a task
 
-    def _share(self) -> None:
-        """Give the pool what waits, but what the caller computes until the pool is there."""
-        if (pool := self._pool) is None:
+    def _share(self, *, computing: bool = False) -> None:
+        """Give the pool what waits; unless all of it is ready, the caller is a worker, too.
+
+        *computing*: the caller is at a task right now.
+        """
+        if (pool := self._pool) is None or self._leaving:
             return
-        if not self._away and pool.ready:
+        if not (self._away or computing) and pool.ready:
             self._away = self._companion.settled = True
+            self._chooser.compare()
         if self._away:
             self.workers, self.window = pool.workers, pool.window
         room = self.window if self._away else min(self._facts.workers - 1, pool.window)
@@ -205,24 +251,47 @@ class Auto(Executor):
         else:
             self._sent.append(chunk)
 
-    def _collect(self, pool: Executor, seconds: float | None) -> list[Report]:
-        """Return the reports of the pool, but on what must run here."""
+    def _hear(self, pool: Executor, seconds: float | None) -> None:
+        """Take what the pool tells, or raises."""
         try:
             reports = pool.wait(seconds)
         except Exception as error:  # the function's: what a task raises is in its report
-            name = type(error).__name__
-            self._give_up(error, f"fn cannot be loaded in another process: {name}: {error}")
-            return []
-        whole = []
+            self._news.append(error)
+            return
+        self._news += reports
         for report in reports:
             self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
-            if self._chooser.accept(report):
+
+    def _collect(self, pool: Executor, seconds: float | None) -> list[Report]:
+        """Return the reports of the pool, but on what must run here."""
+        self._hear(pool, 0 if self._news else seconds)
+        news, self._news = self._news, []
+        whole = []
+        for report in news:
+            if isinstance(report, Exception):
+                name = type(report).__name__
+                why = f"fn cannot be loaded in another process: {name}: {report}"
+                self._give_up(report, why)
+            elif self._chooser.accept(report):
                 whole.append(report)
             else:
                 self._own.append(report.chunk)
         if self._chooser.is_hopeless() and self._pool is not None:
             self._come_back(self._facts.seen.unsendable)
         return whole
+
+    def _reconsider(self) -> None:
+        """Leave the pool if it has lost against the loop; when it is empty, choose again."""
+        if self._pool is None:
+            return
+        if not self._leaving and self._away and self._chooser.has_lost():
+            self._leaving, self._away = True, False
+            self.workers, self.window = 1, self._facts.workers
+        if self._leaving and not self._sent:
+            self._pool.close()
+            self._pool, self._facts.pool, self._leaving = None, "serial", False
+            self._companion = Companion(self._source)
+            self._decide()
 
     def _give_up(self, error: Exception, why: str) -> None:
         """Stay in the caller for good: no worker can be started, or the function not be sent."""
@@ -242,5 +311,5 @@ class Auto(Executor):
             pool.close()
         self._waiting.extend(self._sent)
         self._sent.clear()
-        self._away, self._companion.settled = False, True
+        self._away, self._leaving, self._companion.settled = False, False, True
         self.workers = self.window = 1

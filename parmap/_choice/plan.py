@@ -89,8 +89,8 @@ def _choose(
 
     def make(where: Where, waits: bool) -> Executor:
         if where == "processes":
-            return _processes(call, workers, source, options)
-        return _threads(call, options["workers"] if waits else workers)
+            return _processes(call, workers, source, options, ahead=True)
+        return _threads(call, count(options["workers"], WAITING_THREADS) if waits else workers)
 
     return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
@@ -101,10 +101,16 @@ def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
     known = recall(call.fn) if isinstance(executor, Auto) else None
     return Sizes(
         None if size == "auto" else min(int(size), maxsize),
-        (known.tasks, known.cost) if known else None,
+        known.cost if known else None,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )
+
+
+WAITING_THREADS = 32
+"""Threads for tasks that were measured to wait, unless the call says how many, whatever the cores:
+what they wait for is elsewhere.  More would be faster still, but a server may take it ill: a
+hundred connections at once look like an attack."""
 
 
 def _threads(call: Call, workers: int | None) -> Executor:
@@ -157,7 +163,9 @@ def _check_depth(name: str) -> None:
         )
 
 
-def _own_processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
+def _own_processes(
+    call: Call, workers: int, source: Source, options: dict[str, Any], *, ahead: bool = False
+) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
             "executor='processes' needs a POSIX system; executor='futures' runs on Windows too"
@@ -174,13 +182,19 @@ def _own_processes(call: Call, workers: int, source: Source, options: dict[str, 
         timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
         at_once=min(source.remaining or 0, workers),
+        ahead=ahead,
     )
 
 
-def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
-    """Return what stands for processes where nobody asked for an executor by name."""
+def _processes(
+    call: Call, workers: int, source: Source, options: dict[str, Any], *, ahead: bool = False
+) -> Executor:
+    """Return what stands for processes where nobody asked for an executor by name.
+
+    *ahead*: the caller computes until workers have loaded the function.
+    """
     if os.name != "nt":
-        return _own_processes(call, workers, source, options)
+        return _own_processes(call, workers, source, options, ahead=ahead)
     return _pool(call, "futures", workers)
 
 

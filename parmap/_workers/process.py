@@ -19,16 +19,29 @@ from time import monotonic, perf_counter, sleep
 
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
+from .._records.work import Chunk
 from .._wire.channel import STALLED, Message, Watched
 from .._wire.locks_and_queues import Spawning
-from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE, SerializedCall
+from .._wire.messages import (
+    DONE,
+    FORGET,
+    LAST_STATE,
+    NEW_STATE,
+    NO_CHANGE,
+    READY,
+    SerializedCall,
+)
+from .loading import NONE, expected, learn
 from .parent_death import parent_pipe
 from .status_block import IDLE, RUNNING, SINCE, StatusBlock, dump_signal, status_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._records.work import Chunk
     from .environment import TaskEnvironment
+    from .loading import Packages
+
+LOAD = Chunk(0, ())
+"""No task at all: who is asked for it loads the function."""
 
 DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
 LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
@@ -59,6 +72,8 @@ class WorkerProcess:
         chunk: the chunk it works at; None if it waits.
         served: how many tasks it has run.
         ready: whether it has begun to answer.
+        packages: what it is known to have imported, see `loading`, and *missing*, what it had not
+            when it was asked last.
         ended_abruptly: whether it was killed because the program is at its end.
     """
 
@@ -71,6 +86,8 @@ class WorkerProcess:
         self.chunk: Chunk | None = None
         self.served = 0
         self.ready = False
+        self.packages: Packages = NONE
+        self.missing: Packages = NONE
         self.ended_abruptly = False
         self._pidfd = -1
         ours, theirs = (
@@ -100,6 +117,41 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether it was asked for nothing but to load a function, and has not answered yet."""
+        return self.chunk is LOAD
+
+    def has_loaded(self, seconds: float) -> None:
+        """Be told that it has the function it was asked to load, which took it so many *seconds*.
+
+        It is free then.
+        """
+        self.chunk = None
+        learn(self.missing, seconds)
+        self.packages |= self.missing
+
+    def until_loaded(self, packages: Packages) -> float:
+        """Return in how many seconds it can have imported *packages*, while no call has it."""
+        coming = self.missing if self.is_loading else NONE
+        spent = perf_counter() - self.status[SINCE]
+        return max(0.0, expected(coming) - spent) + expected(packages - self.packages - coming)
+
+    def hear(self) -> None:
+        """Take what it has said while no call has it: that it runs, and what it has loaded."""
+        try:
+            while self.is_loading and self.readable(0):
+                message = self.channel.receive()
+                if message.kind == DONE:
+                    self.has_loaded(message.header[0])
+                elif message.kind == READY:
+                    self.ready = True
+                else:  # it could not: who needs the function will hear of it
+                    self.functions.clear()
+                    self.chunk = None
+        except (EOFError, MemoryError):
+            self.kill()
 
     def fds(self) -> list[int]:
         """Return the descriptors on which news of this worker comes, the channel first."""
@@ -158,8 +210,9 @@ class WorkerProcess:
         return dump
 
     def reset(self) -> None:
-        """Be as a worker that no call has yet."""
-        self.chunk = None
+        """Be as a worker that no call has yet; it may go on to load a function."""
+        if not self.is_loading:
+            self.chunk = None
         self.told = False
         self.channel.patience = STALLED
 
