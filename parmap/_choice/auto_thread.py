@@ -11,8 +11,9 @@ import sys
 from contextvars import copy_context
 from functools import partial
 from threading import Lock, Thread
-from time import perf_counter, sleep
+from time import perf_counter
 
+from .._records.gil import LOOK, Probe
 from .._records.machine import settings
 
 TYPE_CHECKING = False
@@ -31,16 +32,9 @@ others as long as it goes on."""
 HASTE = 0.0002
 """Seconds of switch interval while the companion starts workers."""
 
-LOOK = 0.001
-"""Seconds between two looks of the companion."""
-
-LATE = 0.5
-"""Of a switch interval (5 ms, if the program has set no other), by which a look comes late if it
-had to wait for the GIL, which is handed over once an interval, and not only for a processor."""
-
-SHORTEST = 0.002
-"""Seconds of switch interval below which waiting for the GIL cannot be told from waiting for a
-processor: then nothing is measured."""
+BREAK = 0.0002
+"""Seconds between two chunks from which on a look that has seen both says nothing of the tasks: the
+scheduler takes 20 to 50 us, but it may also have asked the input or started workers."""
 
 
 class Companion:
@@ -57,6 +51,8 @@ class Companion:
         self._started = False
         self._lock = Lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
+        self._ended = 0.0  # when it had run one
+        self._steady = 0.0  # since when it has done nothing else for long
         self._asked = 0.0  # how long the input had taken in all by then
         self._budget = 0.0  # how long the chunk may take
 
@@ -69,33 +65,37 @@ class Companion:
         if not (self._started or self.settled):
             self._started = True
             self.settings = settings()  # threads that it starts get their context from it anyway
-            look = partial(copy_context().run, self._look, seen, help_out)
+            look = partial(copy_context().run, self._look, seen, help_out, Probe())
             try:
                 Thread(target=look, name="parmap-companion", daemon=True).start()
             except RuntimeError:  # none can be started: then nobody helps
                 pass
         self._budget = budget
         self._asked = self._source.asked
-        self._since = perf_counter()
+        now = perf_counter()
+        if now - self._ended > BREAK:
+            self._steady = now
+        self._since = now
 
     def end(self) -> None:
         """Be told that the caller has run its chunk; return when nobody helps any more."""
         with self._lock:
             self._since = 0.0
+        self._ended = perf_counter()
 
-    def _look(self, seen: Measured, help_out: Callable[[float], bool]) -> None:
+    def _look(self, seen: Measured, help_out: Callable[[float], bool], probe: Probe) -> None:
         while not self.settled:
-            interval, asked = sys.getswitchinterval(), self._source.is_asked
+            asked, modules = self._source.is_asked, len(sys.modules)
             before = perf_counter()
-            sleep(LOOK)
-            late = perf_counter() - before - LOOK
+            lasted, free = probe.look()
             since = self._since
             # While the input is asked, no task runs.
-            if since and since < before and not (asked or self._source.is_asked):
+            if since and not (asked or self._source.is_asked):
                 since_asked = since + self._source.asked - self._asked
-                if interval >= SHORTEST:
-                    seen.looks += 1
-                    seen.free += late < LATE * interval
+                # A task that imports modules is not like the others.
+                if self._steady < before and free is not None and modules == len(sys.modules):
+                    seen.looks += lasted / LOOK  # first: whoever reads now takes it for held
+                    seen.free += lasted / LOOK * free
                 long = self._budget + LONG
                 if before - since_asked > long:
                     with self._lock:

@@ -52,14 +52,15 @@ class Measured:
         tasks: how many tasks were measured.
         wall: seconds they took.
         cpu: seconds of processor time they took.
-        looks: how often another thread tried to run meanwhile; *free*: how often it did at once.
+        looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
+            *free*: for how much of that it could at once.
         moved: bytes of one input and one result, pickled.
         packing: seconds it takes to pickle the function with all that it holds.
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
-    tasks = looks = free = moved = 0
-    wall = cpu = packing = 0.0
+    tasks = moved = 0
+    wall = cpu = packing = looks = free = 0.0
     unsendable = ""
 
     def again(self) -> Measured:
