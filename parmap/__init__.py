@@ -21,7 +21,7 @@ The house, from the roof down; a module imports from its own folder and from tho
     _observers/    who watches a call
                    dispatch progress
     _records/      what travels between the folders; standard library only
-                   work events failure errors portable_exceptions callables stack_frames machine
+                   work events failure errors portable_exceptions callables stack_frames machine gil
 
 Importing this package is light: what is heavy is imported where it is used.
 """

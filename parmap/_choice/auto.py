@@ -143,7 +143,8 @@ class Auto(Executor):
             booting = PATIENT * (perf_counter() - self._made)
             budget = BOOTING if self._pool.window else min(budget, max(BOOTING, booting))
         try:
-            self._companion.begin(self._facts.seen, budget, self._help, alone=len(chunk) == 1)
+            one = len(chunk) == 1
+            self._companion.begin(self._facts.seen, budget, self._help, one=one)
             report = run_here(self._call, chunk, budget)
         finally:
             self._companion.end()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextvars import copy_context
 from functools import partial
-from threading import Lock, Thread
-from time import perf_counter, sleep
+from threading import Lock, Thread, get_ident
+from time import perf_counter, sleep, thread_time
 
+from .._records.gil import LOOK, Probe
 from .._records.machine import settings
 
 TYPE_CHECKING = False
@@ -24,23 +26,19 @@ if TYPE_CHECKING:
 
 
 LONG = 0.01
-"""Seconds beyond the end of its time after which a chunk has met a long task: then workers are
-started beside it.  That costs a start for nothing if it was the last task; not doing it costs the
-others as long as it goes on."""
+"""Seconds beyond the end of its time after which a chunk has met a long task: then somebody is
+asked to help beside it."""
+
+SERVING = 0.004
+"""Seconds between two looks of who helps: each takes the GIL from the task for some 50 us, and a
+worker may wait for it; of a chunk of 20 ms, some 10 %."""
 
 HASTE = 0.0002
 """Seconds of switch interval while the companion starts workers."""
 
-LOOK = 0.001
-"""Seconds between two looks of the companion."""
-
-LATE = 0.5
-"""Of a switch interval (5 ms, if the program has set no other), by which a look comes late if it
-had to wait for the GIL, which is handed over once an interval, and not only for a processor."""
-
-SHORTEST = 0.002
-"""Seconds of switch interval below which waiting for the GIL cannot be told from waiting for a
-processor: then nothing is measured."""
+BREAK = 0.0002
+"""Seconds between two chunks from which on a look that has seen both says nothing of the tasks: the
+scheduler takes 20 to 50 us, but it may also have asked the input or started workers."""
 
 
 class Companion:
@@ -55,52 +53,81 @@ class Companion:
         self.settled = False
         self._source = source
         self._started = False
+        self._helps = False  # somebody does what can be done beside a long task
         self._lock = Lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
+        self._ended = 0.0  # when it had run one
+        self._steady = 0.0  # since when it has done nothing else for long
         self._asked = 0.0  # how long the input had taken in all by then
-        self._budget = 0.0  # how long the chunk may take
+        self._due = 0.0  # how long the chunk may take before it has met a long task
+        self._cpu = 0.0  # the processor time of the caller's thread when it began
 
-    def begin(self, seen: Measured, budget: float, help_out: Callable[[float], bool]) -> None:
+    def begin(
+        self, seen: Measured, budget: float, help_out: Callable[[float, float], bool], *, one: bool
+    ) -> None:
         """Be told that the caller begins to run a chunk, for *budget* seconds.
 
-        What is measured goes to *seen*.  When a task takes longer than a number of seconds,
-        *help_out* of it tells whether it could help.
+        What is measured goes to *seen*.  While a task takes longer than it should (if there is *one*
+        in the chunk, it should take no time), *help_out* is called again and again, with the
+        seconds that it has taken, and its processor time, until it could help; then less often.
         """
         if not (self._started or self.settled):
             self._started = True
             self.settings = settings()  # threads that it starts get their context from it anyway
-            look = partial(copy_context().run, self._look, seen, help_out)
+            look = partial(copy_context().run, self._look, seen, help_out, Probe(), _clock())
             try:
                 Thread(target=look, name="parmap-companion", daemon=True).start()
             except RuntimeError:  # none can be started: then nobody helps
                 pass
-        self._budget = budget
+        self._due = LONG if one else budget + LONG
         self._asked = self._source.asked
-        self._since = perf_counter()
+        now = perf_counter()
+        if now - self._ended > BREAK:
+            self._steady = now
+        self._cpu = thread_time()
+        self._since = now
 
     def end(self) -> None:
         """Be told that the caller has run its chunk; return when nobody helps any more."""
         with self._lock:
             self._since = 0.0
+        self._ended = perf_counter()
 
-    def _look(self, seen: Measured, help_out: Callable[[float], bool]) -> None:
+    def _look(
+        self,
+        seen: Measured,
+        help_out: Callable[[float, float], bool],
+        probe: Probe,
+        cpu: Callable[[], float] | None,
+    ) -> None:
         while not self.settled:
-            interval, asked = sys.getswitchinterval(), self._source.is_asked
+            if self._helps:
+                sleep(SERVING)
+            asked, modules = self._source.is_asked, len(sys.modules)
             before = perf_counter()
-            sleep(LOOK)
-            late = perf_counter() - before - LOOK
+            lasted, free = probe.look()
             since = self._since
             # While the input is asked, no task runs.
-            if since and since < before and not (asked or self._source.is_asked):
+            if since and not (asked or self._source.is_asked):
                 since_asked = since + self._source.asked - self._asked
-                if interval >= SHORTEST:
-                    seen.looks += 1
-                    seen.free += late < LATE * interval
-                long = self._budget + LONG
-                if before - since_asked > long:
+                # A task that imports modules is not like the others.
+                if self._steady < before and free is not None and modules == len(sys.modules):
+                    seen.looks += lasted / LOOK  # first: whoever reads now takes it for held
+                    seen.free += lasted / LOOK * free
+                long = before - since_asked
+                if long > self._due:
                     with self._lock:
-                        if self._since == since and help_out(long):
-                            return
+                        if self._since == since and not self.settled:
+                            spent = cpu() - self._cpu if cpu else long
+                            self._helps = help_out(long, spent)
+
+
+def _clock() -> Callable[[], float] | None:
+    """Return what tells the processor time of this thread to others, None if there is no such."""
+    try:
+        return partial(time.clock_gettime, time.pthread_getcpuclockid(get_ident()))
+    except (AttributeError, OSError):
+        return None
 
 
 class FasterSwitching:

@@ -63,7 +63,8 @@ class Measured:
         tasks: how many tasks were measured.
         wall: seconds they took.
         cpu: seconds of processor time they took.
-        looks: how often another thread tried to run meanwhile; *free*: how often it did at once.
+        looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
+            *free*: for how much of that it could at once.
         moved: bytes of one input and one result, pickled.
         moving: seconds it takes to pickle and unpickle one input and one result.
         packing: seconds it takes to pickle the function with all that it holds.
@@ -72,8 +73,8 @@ class Measured:
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
-    tasks = looks = free = moved = 0
-    wall = cpu = moving = packing = 0.0
+    tasks = moved = 0
+    wall = cpu = moving = packing = looks = free = 0.0
     unsendable = ""
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class Measured:
         What was seen of the GIL counts half as much each time: it may have been the machine's.
         """
         new = Measured()
-        new.looks, new.free, new.moved = self.looks // 2, self.free // 2, self.moved
+        new.looks, new.free, new.moved = self.looks / 2, self.free / 2, self.moved
         new.moving, new.packing = self.moving, self.packing
         new.doubts = self.doubts
         return new

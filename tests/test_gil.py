@@ -1,0 +1,258 @@
+"""How free the GIL is while a task runs, in a scripted world, and a limit to what packing takes."""
+
+import importlib.machinery
+import sys
+
+import pytest
+
+from parmap._choice import auto_thread
+from parmap._choice.auto_thread import BREAK, Companion
+from parmap._choice.serial_or_parallel import Measured
+from parmap._records import gil
+from parmap._records.gil import LOOK, Probe, found_free, speed_up
+
+
+class World:
+    """A clock that only sleeps and waits move, and a GIL with its queue.
+
+    *waits* says for each look how long the thread waits for a processor, and how long for the GIL.
+    """
+
+    def __init__(self, *waits):
+        self.waits = list(waits)
+        self.pauses = []
+        self.now = 100.0
+        self.given_up = 7
+
+    def clock(self):
+        return self.now
+
+    def switches(self):
+        return self.given_up
+
+    def pause(self, seconds):
+        self.pauses.append(seconds)
+        processor, lock = self.waits.pop(0)
+        self.given_up += 1 + (lock > 0)
+        self.now += seconds + processor + lock
+
+    def probe(self, counts=True):
+        return Probe(self.clock, self.pause, self.switches if counts else lambda: 0)
+
+
+@pytest.mark.parametrize("interval", [1e-6, 1e-4, 0.005, 0.1, 5.0])
+@pytest.mark.parametrize("processor", [0.0, 0.0001, 0.003, 0.03])
+def test_waiting_for_a_processor_is_not_waiting_for_the_gil(interval, processor):
+    """Where the system counts, neither load nor interval changes what is seen of the GIL."""
+    assert found_free(1, processor, interval)
+    assert found_free(2, processor, interval) is False
+
+
+@pytest.mark.parametrize(
+    ("late", "interval", "free"),
+    [
+        (0.0001, 0.005, True),
+        (0.0024, 0.005, True),
+        (0.0026, 0.005, False),
+        (0.006, 0.005, False),
+        (0.0026, 0.1, False),  # a task that gives it up every 3 ms, though it need not
+        (0.0011, 0.002, False),
+        (0.0, 0.0019, None),  # shorter than what a machine is late by itself
+        (0.1, 0.0001, None),
+    ],
+)
+def test_where_nobody_counts_lateness_has_to_do(late, interval, free):
+    """Without a count, a look that had to wait is late by half an interval, unless that is short."""
+    assert found_free(0, late, interval) is free
+
+
+def test_a_look_tells_how_long_it_took():
+    """All of it, in which the GIL was held or free: looks that wait are few, and count for more."""
+    world = World((0.0, 0.0), (0.002, 0.0), (0.0, 0.005), (0.002, 0.005))
+    probe = world.probe()
+
+    looks = [probe.look() for _ in range(4)]
+
+    assert [free for _, free in looks] == [True, True, False, False]
+    waited = [lasted - pause for (lasted, _), pause in zip(looks, world.pauses, strict=True)]
+    assert waited == pytest.approx([0.0, 0.002, 0.005, 0.007])
+
+
+def test_looks_do_not_keep_pace_with_a_task():
+    """Pauses fall evenly between half a look and one and a half."""
+    world = World(*[(0.0, 0.0)] * 100)
+    probe = world.probe()
+    for _ in range(100):
+        probe.look()
+
+    tenths = [sum(0.5 + n / 10 <= p / LOOK < 0.6 + n / 10 for p in world.pauses) for n in range(10)]
+    assert sum(tenths) == 100
+    assert min(tenths) >= 8
+    assert sum(world.pauses) == pytest.approx(100 * LOOK, rel=0.02)
+
+
+def test_a_probe_without_a_count_looks_at_the_clock():
+    """A system whose count stands still is not believed."""
+    world = World((0.0, 0.0), (0.0, 0.004))
+    probe = world.probe(counts=False)
+
+    assert [probe.look()[1] for _ in range(2)] == [True, False]
+
+
+def test_this_system_counts():
+    """Where there is a count it grows while a thread sleeps, which is what it is believed for."""
+    count = gil._counter()
+    if count is None:
+        pytest.skip("nobody counts here")
+    before = count()
+
+    _, free = Probe().look()
+
+    assert count() > before
+    assert free is not None
+
+
+@pytest.mark.parametrize("origin", ["/home/me/resource.py", None])
+def test_a_module_of_the_program_is_left_alone(monkeypatch, origin):
+    """A script called resource.py is not run again for want of the standard module."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(name, path, target=None):
+            return importlib.machinery.ModuleSpec(name, None, origin=origin)
+
+    monkeypatch.setattr(sys, "meta_path", [Finder])
+    monkeypatch.delitem(sys.modules, "resource", raising=False)
+
+    assert gil._counter.__wrapped__() is None
+    assert "resource" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("held", "threads", "expected"),
+    [
+        (1.0, 2, 1.0),
+        (1.0, 64, 1.0),
+        (0.0, 2, 2.0),
+        (0.0, 64, 64.0),
+        (0.5, 2, 1.6),
+        (0.25, 64, 4.0),
+    ],
+)
+def test_threads_queue_for_the_gil(held, threads, expected):
+    """With a share held, one over that many threads are of use, and each a little less than one."""
+    assert speed_up(held, threads) == pytest.approx(expected)
+
+
+class Looks:
+    """Looks as a script says: *steps* are called with the companion while it sleeps."""
+
+    def __init__(self, companion, *steps):
+        self.companion = companion
+        self.steps = list(steps)
+
+    def look(self):
+        answer = self.steps.pop(0)(self.companion)
+        self.companion.settled = not self.steps
+        return answer
+
+
+class Input:
+    """A source that nobody asks."""
+
+    asked = 0.0
+    is_asked = False
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = [100.0]
+    monkeypatch.setattr(auto_thread, "perf_counter", lambda: now[0])
+    return now
+
+
+def watch(clock, *steps):
+    """Return what a companion has seen that looks while *steps* happen, and its caller."""
+    companion, seen = Companion(Input()), Measured()
+    companion._started = True
+    caller = Caller(companion, seen, clock)
+    companion._look(seen, caller.help_out, Looks(companion, *(step(caller) for step in steps)))
+    return seen
+
+
+class Caller:
+    """The thread that runs chunks."""
+
+    def __init__(self, companion, seen, clock):
+        self.companion = companion
+        self.seen = seen
+        self.clock = clock
+
+    def help_out(self, seconds):
+        return False
+
+    def begin(self):
+        self.companion.begin(self.seen, 1.0, self.help_out)
+
+    def take(self, seconds, free, between=None):
+        self.clock[0] += seconds / 2
+        if between is not None:
+            self.companion.end()
+            self.clock[0] += between
+            self.begin()
+        self.clock[0] += seconds / 2
+        return seconds, free
+
+
+def begins(caller):
+    def step(_):
+        caller.begin()
+        return caller.take(LOOK, free=True)  # it ran for a part of it
+
+    return step
+
+
+def looks(seconds, free, between=None):
+    return lambda caller: lambda _: caller.take(seconds, free, between)
+
+
+def test_looks_count_for_as_long_as_they_take(clock):
+    """A task that holds the GIL nine parts of ten is seen to, though most looks find it free."""
+    seen = watch(clock, begins, *[looks(LOOK, free=True)] * 4, *[looks(18 * LOOK, free=False)] * 2)
+
+    assert (seen.looks, seen.free) == (pytest.approx(40), pytest.approx(4))
+
+
+def test_a_look_that_began_before_the_chunk_says_nothing(clock):
+    """Nor does one during which the scheduler was busy for long; a moment between chunks does."""
+    seen = watch(
+        clock,
+        begins,
+        looks(LOOK, free=True, between=2 * BREAK),
+        looks(LOOK, free=False, between=BREAK / 2),
+    )
+
+    assert (seen.looks, seen.free) == (pytest.approx(1), 0)
+
+
+def test_a_look_that_cannot_tell_says_nothing(clock):
+    """Where neither count nor lateness tells, nothing is measured."""
+    seen = watch(clock, begins, looks(LOOK, free=None))
+
+    assert (seen.looks, seen.free) == (0, 0)
+
+
+def test_a_task_that_imports_modules_says_nothing(clock, monkeypatch):
+    """The first task is often the one that imports: what it does with the GIL, others do not."""
+
+    def imports(caller):
+        def step(_):
+            monkeypatch.setitem(sys.modules, "parmap_test_imported", None)
+            return caller.take(LOOK, free=True)
+
+        return step
+
+    seen = watch(clock, begins, imports, looks(LOOK, free=False))
+
+    assert (seen.looks, seen.free) == (pytest.approx(1), 0)
