@@ -72,6 +72,7 @@ class Auto(Executor):
         self._make = make
         self._waiting: deque[Chunk] = deque()
         self._own: deque[Chunk] = deque()
+        self._nothing: deque[Chunk] = deque()
         self._sent: list[Chunk] = []
         self._news: list[Report | Exception] = []  # what the pool has told, or raised
         self._pool: Executor | None = None  # one at most, which `wake` relies on
@@ -113,17 +114,23 @@ class Auto(Executor):
     def wait(self, seconds: float | None) -> list[Report]:
         self._share()
         if self._pool is not None:
-            began, idle = perf_counter(), not (self._waiting or self._own)
-            reports = self._collect(self._pool, seconds if idle else 0)
+            began = perf_counter()
+            reports = self._collect(self._pool, 0 if self._queue else seconds)
             self._chooser.spend(perf_counter() - began)
             self._reconsider()
             if reports:
                 return reports
-        queue = self._own or self._waiting
-        # What an executor has lost may be what took its worker down.
-        if not queue or seconds == 0 or (self._away and not self._own):
+        if not self._queue or seconds == 0:
             return []
-        return self._run(queue.popleft())
+        return self._run(self._queue.popleft())
+
+    @property
+    def _queue(self) -> deque[Chunk]:
+        """What the caller is to run, now: nothing if there are tasks enough in the pool."""
+        if self._own:
+            return self._own
+        full = self._away or len(self._sent) >= self._facts.workers
+        return self._nothing if full else self._waiting
 
     def wake(self) -> None:
         # Without a pool no wait takes longer than its tasks; if it is given up now, none does.

@@ -60,10 +60,16 @@ class Companion:
         self._steady = 0.0  # since when it has done nothing else for long
         self._asked = 0.0  # how long the input had taken in all by then
         self._due = 0.0  # how long the chunk may take before it has met a long task
-        self._cpu = 0.0  # the processor time of the caller's thread when it began
+        self._clock: int | None = None  # of the processor time of the caller's thread
+        self._cpu = 0.0  # what that said when it began
 
     def begin(
-        self, seen: Measured, budget: float, help_out: Callable[[float, float], bool], *, one: bool
+        self,
+        seen: Measured,
+        budget: float,
+        help_out: Callable[[float, float], bool],
+        *,
+        one: bool = False,
     ) -> None:
         """Be told that the caller begins to run a chunk, for *budget* seconds.
 
@@ -74,7 +80,7 @@ class Companion:
         if not (self._started or self.settled):
             self._started = True
             self.settings = settings()  # threads that it starts get their context from it anyway
-            look = partial(copy_context().run, self._look, seen, help_out, Probe(), _clock())
+            look = partial(copy_context().run, self._look, seen, help_out, Probe())
             try:
                 Thread(target=look, name="parmap-companion", daemon=True).start()
             except RuntimeError:  # none can be started: then nobody helps
@@ -84,7 +90,7 @@ class Companion:
         now = perf_counter()
         if now - self._ended > BREAK:
             self._steady = now
-        self._cpu = thread_time()
+        self._clock, self._cpu = _clock(), thread_time()
         self._since = now
 
     def end(self) -> None:
@@ -93,13 +99,11 @@ class Companion:
             self._since = 0.0
         self._ended = perf_counter()
 
-    def _look(
-        self,
-        seen: Measured,
-        help_out: Callable[[float, float], bool],
-        probe: Probe,
-        cpu: Callable[[], float] | None,
-    ) -> None:
+    def _processor_time(self, seconds: float) -> float:
+        """Return that of the task under way; of one that computes if there is no clock for it."""
+        return seconds if self._clock is None else time.clock_gettime(self._clock) - self._cpu
+
+    def _look(self, seen: Measured, help_out: Callable[[float, float], bool], probe: Probe) -> None:
         while not self.settled:
             if self._helps:
                 sleep(SERVING)
@@ -118,14 +122,13 @@ class Companion:
                 if long > self._due:
                     with self._lock:
                         if self._since == since and not self.settled:
-                            spent = cpu() - self._cpu if cpu else long
-                            self._helps = help_out(long, spent)
+                            self._helps = help_out(long, self._processor_time(long))
 
 
-def _clock() -> Callable[[], float] | None:
-    """Return what tells the processor time of this thread to others, None if there is no such."""
+def _clock() -> int | None:
+    """Return the clock that tells others the processor time of this thread, if there is one."""
     try:
-        return partial(time.clock_gettime, time.pthread_getcpuclockid(get_ident()))
+        return time.pthread_getcpuclockid(get_ident())
     except (AttributeError, OSError):
         return None
 
