@@ -21,6 +21,7 @@ crashed a worker does not.
 from __future__ import annotations
 
 from collections import deque
+from pickle import PicklingError
 from time import perf_counter
 
 from .._engine.chunking import target
@@ -30,6 +31,7 @@ from .._records.stack_frames import warn
 from .._records.work import Chunk, Report, Unsendable
 from .._workers.tasks import run_here
 from .auto_facts import Chooser
+from .auto_pool import Pool
 from .auto_thread import Companion, faster_switching
 
 TYPE_CHECKING = False
@@ -44,22 +46,14 @@ if TYPE_CHECKING:
     Make = Callable[[Where, bool], Executor]
 
 
-BOOTING = 0.005
-"""Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
-
-PATIENT = 0.1
-"""Of the time that workers take to load the function, what a chunk may take in the caller: they
-may wait for that once, and a look at them costs some 50 us each time."""
-
-
 class Auto(Executor):
     """Chooses among the caller, and what *make* makes of "threads" or "processes".
 
-    *make* is also told whether tasks may wait: then more threads than cores are of use.  *tell* is
+    *make* is also told whether tasks wait: then more threads than cores are of use.  *tell* is
     given each choice as an event, by the caller's thread.
 
     Chunks that the caller does not run just now are in `_waiting`, for whoever is free; in `_own`,
-    for the caller alone, because they cannot be sent; or in `_sent`, with the pool.
+    for the caller alone, because they cannot be sent; or with the pool.
     """
 
     def __init__(
@@ -72,15 +66,9 @@ class Auto(Executor):
         self._make = make
         self._waiting: deque[Chunk] = deque()
         self._own: deque[Chunk] = deque()
-        self._nothing: deque[Chunk] = deque()
-        self._sent: list[Chunk] = []
-        self._news: list[Report | Exception] = []  # what the pool has told, or raised
-        self._pool: Executor | None = None  # one at most, which `wake` relies on
-        self._made = 0.0  # when it was made
-        self._away = False  # the pool is there: the caller only schedules
-        self._leaving = False  # the pool gets no more chunks
+        self._pool: Pool | None = None  # one at most, which `wake` relies on
         self._budget = target(1)  # seconds until the caller chooses again
-        self._chooser = Chooser(call, workers, tell)
+        self._chooser = Chooser(call, source, workers, tell)
         self._facts = facts = self._chooser.facts
         self._companion = Companion(source)
         self._companion.settled = workers < 2 or source.fleeting
@@ -99,59 +87,54 @@ class Auto(Executor):
         if self._source.fleeting:
             self._own.append(chunk)
             return
-        if not self._away:
+        if self._pool is None or not self._pool.away:
             self._waiting.append(chunk)
             return
         began = perf_counter()
         try:
-            self._send(chunk)
+            self._pool.submit(chunk)
         except Unsendable:
             if len(chunk) > 1:
                 raise  # it comes again in halves, and only what cannot be sent stays here
             self._own.append(chunk)
+        except ExecutorUnavailable as error:
+            self._waiting.append(chunk)
+            self._give_up(error)
         self._chooser.spend(perf_counter() - began)
 
     def wait(self, seconds: float | None) -> list[Report]:
         self._share()
         if self._pool is not None:
             began = perf_counter()
-            reports = self._collect(self._pool, 0 if self._queue else seconds)
+            reports = self._collect(self._pool, seconds)
             self._chooser.spend(perf_counter() - began)
             self._reconsider()
             if reports:
                 return reports
-        if not self._queue or seconds == 0:
-            return []
-        return self._run(self._queue.popleft())
-
-    @property
-    def _queue(self) -> deque[Chunk]:
-        """What the caller is to run, now: nothing if there are tasks enough in the pool."""
-        if self._own:
-            return self._own
-        full = self._away or len(self._sent) >= self._facts.workers
-        return self._nothing if full else self._waiting
+        return self._run(queue.popleft()) if seconds != 0 and (queue := self._queue()) else []
 
     def wake(self) -> None:
-        # Without a pool no wait takes longer than its tasks; if it is given up now, none does.
-        if (pool := self._pool) is not None:
-            pool.wake()
+        if (pool := self._pool) is not None:  # without, no wait takes longer than its tasks
+            pool.executor.wake()
 
     def close(self) -> None:
         self._companion.settled = True
         if self._pool is not None:
-            self._pool.close()
+            self._pool.executor.close()
         self._chooser.close(stayed=self._pool is None)
+
+    def _queue(self) -> deque[Chunk] | None:
+        """Return from where the caller is to run something, now, if it is to."""
+        if self._own or self._pool is None or not self._pool.is_full:
+            return self._own or self._waiting
+        return None
 
     def _run(self, chunk: Chunk) -> list[Report]:
         """Run *chunk* here, for as long as nothing else needs the caller; choose again."""
-        budget = self._budget
-        if self._pool is not None:
-            booting = PATIENT * (perf_counter() - self._made)
-            budget = BOOTING if self._pool.window else min(budget, max(BOOTING, booting))
+        pool, seen, one = self._pool, self._facts.seen, len(chunk) == 1
+        budget = self._budget if pool is None else pool.budget(self._budget)
         try:
-            one = len(chunk) == 1
-            self._companion.begin(self._facts.seen, budget, self._help, one=one)
+            self._companion.begin(seen, budget, self._help, one=one)
             report = run_here(self._call, chunk, budget)
         finally:
             self._companion.end()
@@ -162,48 +145,32 @@ class Auto(Executor):
         self._chooser.measure(report)
         if self._pool is None or self._source.fleeting:
             self._decide(len(report.chunk) - len(report.values))
-            if self._pool is not None:
-                # What waits was cut for the caller alone: it comes again, cut for all.
-                waiting, self._waiting = self._waiting, deque()
-                return [report, *(Report(chunk, []) for chunk in waiting)]
-        return [report]
+        if self._pool is pool:
+            return [report]
+        # What waits was cut for the caller alone: it comes again, cut for all.
+        waiting, self._waiting = self._waiting, deque()
+        return [report, *(Report(chunk, []) for chunk in waiting)]
 
     def _help(self, seconds: float, cpu: float) -> bool:
-        """In the companion, again and again while the caller is at a task: see to the pool.
+        """In the companion, again and again: see to the pool, or make one; tell if there is one.
 
-        The task has taken *seconds* by now, *cpu* of processor time.  If there is no pool yet, one
-        may be made.  Returns whether there is one.
+        The caller is at a task that has taken *seconds* by now, *cpu* of them processor time.
         """
-        facts, source = self._facts, self._source
         if self._pool is None:
-            may_come = not (source.indexed or source.ended)  # an iterator does not say it
-            if not (self._waiting or may_come):
-                return False
-            facts.long, facts.long_cpu = seconds, cpu
-            facts.remaining = self._remaining()
-            choice = self._chooser.choose()
-            if choice.where == "serial":
+            choice = self._chooser.choose_beside(seconds, cpu, self._waiting)
+            if choice is None or choice.where == "serial":
                 return False
             with self._companion.settings(), faster_switching:
                 self._start(choice)
         if self._pool is not None:
-            self._hear(self._pool, 0)
+            self._pool.hear(0)
             self._share(computing=True)
         return self._pool is not None
 
-    def _remaining(self, handed_back: int = 0) -> int | None:
-        """Return how many tasks are left besides the one that runs; None if nobody knows."""
-        if (remaining := self._source.remaining) is None:
-            return None
-        return remaining + sum(map(len, self._waiting)) + handed_back
-
     def _decide(self, handed_back: int = 0) -> None:
         """Choose again, knowing more; *handed_back* tasks of the last chunk were not run."""
-        facts = self._facts
-        facts.remaining, facts.fleeting = self._remaining(handed_back), self._source.fleeting
-        if facts.remaining == 0 and not facts.fleeting:
+        if (choice := self._chooser.choose_again(self._waiting, handed_back)) is None:
             return
-        choice = self._chooser.choose()
         self._budget = choice.budget or self._budget
         if choice.where != "serial":
             self._start(choice)
@@ -214,72 +181,36 @@ class Auto(Executor):
 
     def _start(self, choice: Choice) -> None:
         """Make the pool; if it cannot be made, everything stays here."""
-        from pickle import PicklingError
-
+        workers = self._facts.workers
         try:
-            self._pool = self._make(choice.where, choice.waits)
+            self._pool = Pool(self._make(choice.where, choice.waits), workers)
         except (PicklingError, ExecutorUnavailable) as error:
-            self._give_up(error, str(error))
+            self._give_up(error)
         else:
-            self._made = perf_counter()
-            self._chooser.say(choice)
-            facts = self._facts
-            facts.pool, facts.seen.packing = choice.where, self._pool.packing
-            self.workers = facts.workers  # from now on, chunks are for all
-            self.window = 2 * facts.workers  # for the pool to go on while the caller is at a task
+            self._chooser.begin(choice, self._pool.executor.packing)
+            self.workers = workers  # from now on, chunks are for all
+            self.window = 2 * workers  # for the pool to go on while the caller is at a task
 
     def _share(self, *, computing: bool = False) -> None:
-        """Give the pool what waits; unless all of it is ready, the caller is a worker, too.
-
-        *computing*: the caller is at a task right now.
-        """
-        if (pool := self._pool) is None or self._leaving:
+        """Give the pool what waits; rely on it when it is ready, and the caller not *computing*."""
+        if (pool := self._pool) is None:
             return
-        if not (self._away or computing) and pool.ready:
-            self._away = self._companion.settled = True
+        if not (pool.away or pool.leaving or computing) and pool.executor.ready:
+            pool.away = self._companion.settled = True
             self._chooser.compare()
-        if self._away:
-            self.workers, self.window = pool.workers, pool.window
-        room = self.window if self._away else min(self._facts.workers - 1, pool.window)
-        while self._waiting and self._pool is not None and len(self._sent) < room:
-            chunk = self._waiting.popleft()
-            try:
-                self._send(chunk)
-            except Unsendable:
-                self._own.append(chunk)
-
-    def _send(self, chunk: Chunk) -> None:
-        """Give *chunk* to the pool; raise Unsendable if it must run here."""
-        assert self._pool is not None
+        if pool.away:
+            self.workers, self.window = pool.executor.workers, pool.executor.window
         try:
-            self._pool.submit(chunk)
+            pool.share(self._waiting, self._own)
         except ExecutorUnavailable as error:
-            self._waiting.append(chunk)
-            self._give_up(error, str(error))
-        else:
-            self._sent.append(chunk)
+            self._give_up(error)
 
-    def _hear(self, pool: Executor, seconds: float | None) -> None:
-        """Take what the pool tells, or raises."""
-        try:
-            reports = pool.wait(seconds)
-        except Exception as error:  # the function's: what a task raises is in its report
-            self._news.append(error)
-            return
-        self._news += reports
-        for report in reports:
-            self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
-
-    def _collect(self, pool: Executor, seconds: float | None) -> list[Report]:
+    def _collect(self, pool: Pool, seconds: float | None) -> list[Report]:
         """Return the reports of the pool, but on what must run here."""
-        self._hear(pool, 0 if self._news else seconds)
-        news, self._news = self._news, []
         whole = []
-        for report in news:
+        for report in pool.collect(0 if self._queue() else seconds):
             if isinstance(report, Exception):
-                name = type(report).__name__
-                why = f"fn cannot be loaded in another process: {name}: {report}"
-                self._give_up(report, why)
+                self._give_up(report)
             elif self._chooser.accept(report):
                 whole.append(report)
             else:
@@ -290,25 +221,28 @@ class Auto(Executor):
 
     def _reconsider(self) -> None:
         """Leave the pool if it has lost against the loop; when it is empty, choose again."""
-        if self._pool is None:
+        if (pool := self._pool) is None:
             return
-        if not self._leaving and self._away and self._chooser.has_lost():
-            self._leaving, self._away = True, False
+        if pool.away and self._chooser.has_lost():
+            pool.away, pool.leaving = False, True
             self.workers, self.window = 1, self._facts.workers
-        if self._leaving and not self._sent:
-            self._pool.close()
-            self._pool, self._facts.pool, self._leaving = None, "serial", False
+        if pool.leaving and not pool.sent:
+            pool.executor.close()
+            self._pool, self._facts.pool = None, "serial"
             self._companion = Companion(self._source)
             self._decide()
 
-    def _give_up(self, error: Exception, why: str) -> None:
-        """Stay in the caller for good: no worker can be started, or the function not be sent."""
+    def _give_up(self, error: Exception) -> None:
+        """Stay in the caller for good: no worker can be started, or none has the function."""
+        why = str(error)
         if isinstance(error, ExecutorUnavailable):
-            self._come_back(str(error))
-            warn(f"parmap runs serially: {error}")
-        else:
-            self._facts.seen.unsendable = why
             self._come_back(why)
+            warn(f"parmap runs serially: {why}")
+            return
+        if not isinstance(error, PicklingError):
+            why = f"fn cannot be loaded in another process: {type(error).__name__}: {why}"
+        self._facts.seen.unsendable = why
+        self._come_back(why)
 
     def _come_back(self, obstacle: str = "") -> None:
         """Stay in the caller for good; what the pool has is run here, once more if need be."""
@@ -316,8 +250,7 @@ class Auto(Executor):
         self._chooser.say(self._chooser.choose())
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.close()
-        self._waiting.extend(self._sent)
-        self._sent.clear()
-        self._away, self._leaving, self._companion.settled = False, False, True
+            pool.executor.close()
+            self._waiting.extend(pool.sent)
+        self._companion.settled = True
         self.workers = self.window = 1

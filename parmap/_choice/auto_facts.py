@@ -18,9 +18,10 @@ from .serial_or_parallel import COLD_START, WARM_START, Facts, Measured, decide,
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from .._records.work import Call, Report
+    from .._engine.source import Source
+    from .._records.work import Call, Chunk, Report
     from .serial_or_parallel import Choice
 
     Tell = Callable[[object], None]
@@ -43,12 +44,13 @@ class Chooser:
     *tell* is given each choice as an event.
     """
 
-    def __init__(self, call: Call, workers: int, tell: Tell | None) -> None:
+    def __init__(self, call: Call, source: Source, workers: int, tell: Tell | None) -> None:
         known = recall(call.fn)
         self.facts = Facts(known or Measured(), workers, 0)
         self.facts.earlier = known is not None
         self.facts.gil = gil_is_on()
         self._call = call
+        self._source = source
         self._tell = tell
         self._packages = packages(call.fn)
         self._comparison: Comparison | None = None
@@ -58,6 +60,27 @@ class Chooser:
         self._sample: tuple[object, object] | None = None  # an input and its result
         self._refused = 0  # tasks so far that could not be sent, or their results
         self._lost = 0.0  # seconds in the caller since it is known that something cannot be sent
+
+    def choose_again(self, waiting: Iterable[Chunk], handed_back: int) -> Choice | None:
+        """Choose for what is left, *waiting* and *handed_back* tasks included; None: nothing is."""
+        facts = self.facts
+        facts.remaining, facts.fleeting = self._remaining(waiting), self._source.fleeting
+        if facts.remaining is not None:
+            facts.remaining += handed_back
+        if facts.remaining == 0 and not facts.fleeting:
+            return None
+        return self.choose()
+
+    def choose_beside(self, long: float, cpu: float, waiting: Iterable[Chunk]) -> Choice | None:
+        """Choose while a task goes on that has taken *long*, *cpu* of it processor time."""
+        facts = self.facts
+        facts.long, facts.long_cpu, facts.remaining = long, cpu, self._remaining(waiting)
+        return None if facts.remaining == 0 else self.choose()
+
+    def _remaining(self, waiting: Iterable[Chunk]) -> int | None:
+        """Return how many tasks are left, besides those that run; None if nobody knows."""
+        remaining = 0 if self._source.ended else self._source.remaining
+        return None if remaining is None else remaining + sum(map(len, waiting))
 
     def choose(self) -> Choice:
         """Choose by the facts as they stand."""
@@ -91,6 +114,11 @@ class Chooser:
             from .._records.events import Chosen
 
             self._untold.append(Chosen(perf_counter(), choice.where, choice.why, choice.numbers))
+
+    def begin(self, choice: Choice, packing: float) -> None:
+        """Be told that what was chosen is there, and how long the function took to pickle."""
+        self.say(choice)
+        self.facts.pool, self.facts.seen.packing = choice.where, packing
 
     def tell(self) -> None:
         """Tell what was said: in the caller's thread, where not all is chosen."""
