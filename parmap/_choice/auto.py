@@ -51,9 +51,6 @@ class Auto(Executor):
 
     *make* is also told whether tasks wait: then more threads than cores are of use.  *tell* is
     given each choice as an event, by the caller's thread.
-
-    Chunks that the caller does not run just now are in `_waiting`, for whoever is free; in `_own`,
-    for the caller alone, because they cannot be sent; or with the pool.
     """
 
     def __init__(
@@ -64,8 +61,8 @@ class Auto(Executor):
         self._call = call
         self._source = source
         self._make = make
-        self._waiting: deque[Chunk] = deque()
-        self._own: deque[Chunk] = deque()
+        self._waiting: deque[Chunk] = deque()  # for whoever is free
+        self._own: deque[Chunk] = deque()  # for the caller alone: they cannot be sent
         self._pool: Pool | None = None  # one at most, which `wake` relies on
         self._budget = target(1)  # seconds until the caller chooses again
         self._chooser = Chooser(call, source, workers, tell)
@@ -221,12 +218,10 @@ class Auto(Executor):
 
     def _reconsider(self) -> None:
         """Leave the pool if it has lost against the loop; when it is empty, choose again."""
-        if (pool := self._pool) is None:
-            return
-        if pool.away and self._chooser.has_lost():
+        if (pool := self._pool) and pool.away and self._chooser.has_lost():
             pool.away, pool.leaving = False, True
             self.workers, self.window = 1, self._facts.workers
-        if pool.leaving and not pool.sent:
+        if pool and pool.leaving and not pool.sent:
             pool.executor.close()
             self._pool, self._facts.pool = None, "serial"
             self._companion = Companion(self._source)

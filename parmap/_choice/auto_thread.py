@@ -73,9 +73,9 @@ class Companion:
     ) -> None:
         """Be told that the caller begins to run a chunk, for *budget* seconds.
 
-        What is measured goes to *seen*.  While a task takes longer than it should (if there is *one*
-        in the chunk, it should take no time), *help_out* is called again and again, with the
-        seconds that it has taken, and its processor time, until it could help; then less often.
+        What is measured goes to *seen*.  While a task takes longer than it should (if it is the
+        only *one* of the chunk, than no time), *help_out* is called again and again with the
+        seconds it has taken and its processor time; less often when that tells that it helps.
         """
         if not (self._started or self.settled):
             self._started = True

@@ -71,8 +71,7 @@ def learn(missing: Packages, seconds: float) -> None:
 
 
 def _look(function: FunctionType) -> Iterator[str]:
-    """Yield the packages that *function* needs: of its module, or if that is the script, of what
-    it refers to."""
+    """Yield the packages that *function* needs: its own, or if it is of the script, of its names."""
     pending, met = [function], {function.__code__}
     for current in pending:
         there = current.__globals__
