@@ -71,7 +71,7 @@ def learn(missing: Packages, seconds: float) -> None:
 
 
 def _look(function: FunctionType) -> Iterator[str]:
-    """Yield the packages that *function* needs: its own, or if it is of the script, of its names."""
+    """Yield the packages of *function*: its own, or those of its names if it is of the script."""
     pending, met = [function], {function.__code__}
     for current in pending:
         there = current.__globals__
