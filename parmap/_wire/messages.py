@@ -59,8 +59,10 @@ class SerializedCall:
         look(call.initializer)
         try:
             self._pack(None if seconds is None else Deadline(seconds))
+            return
         except TimeIsUp:
-            raise PackingTooSlow(seconds) from None
+            pass
+        raise PackingTooSlow(seconds)  # without what was packed by then, which the other holds
 
     def _pack(self, deadline: Deadline | None = None) -> None:
         call, shared = self._call, self._shared

@@ -89,7 +89,6 @@ def dumps(
     Objects of the very types in *reducers* are reduced by these, whatever else there is for them.
     Raises TimeIsUp at the *deadline*.
     """
-    file = io.BytesIO if deadline is None else deadline.file
     before = 0 if apart is None else len(apart)
     keep = None if apart is None else functools.partial(_keep, apart, least)
     table = _table() if makers else _made
@@ -98,7 +97,7 @@ def dumps(
     if "cloudpickle" not in sys.modules or not _by_user():
         try:
             if table or deadline is not None:
-                buffer = file()
+                buffer = io.BytesIO() if deadline is None else deadline.file()
                 pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
                 # A dict, and no ChainMap, is what C looks into fast.
                 pickler.dispatch_table = {**copyreg.dispatch_table, **table}
@@ -116,6 +115,7 @@ def dumps(
     from .cloud_pickler import cloud_pickler
 
     cloud = cloud_pickler() if deadline is None else deadline.without(cloud_pickler)
+    file = io.BytesIO if deadline is None else deadline.file
     buffer = file()
     pickler = cloud(buffer, protocol=PROTOCOL, buffer_callback=keep)
     pickler.table, pickler.file = table, file
