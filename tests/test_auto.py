@@ -221,9 +221,9 @@ class World:
         self.pool = pool
         self.options = options
 
-    def make(self, choice, waits):
-        self.waits = waits
-        self.asked.append(choice)
+    def make(self, choice):
+        self.waits = choice.waits
+        self.asked.append(choice.where)
         self.pools.append(self.pool(self.fn, **self.options))
         return self.pools[-1]
 
@@ -437,8 +437,8 @@ def test_a_function_that_cannot_be_sent_runs_in_the_caller(slow):
     """A closure over a lock is no error under auto, and is tried once."""
     world = World(str)
 
-    def refuse(choice, waits):
-        world.asked.append(choice)
+    def refuse(choice):
+        world.asked.append(choice.where)
         raise PicklingError("fn is a lock")
 
     world.make = refuse
@@ -460,7 +460,7 @@ def test_without_workers_the_call_is_serial_with_one_warning(slow):
     """Where no worker can be started, the list arrives all the same."""
     world = World(str)
 
-    def refuse(choice, waits):
+    def refuse(choice):
         raise ExecutorUnavailable("no processes here")
 
     world.make = refuse

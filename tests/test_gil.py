@@ -2,6 +2,9 @@
 
 import importlib.machinery
 import sys
+import threading
+from functools import partial
+from pickle import PicklingError
 
 import pytest
 
@@ -10,6 +13,10 @@ from parmap._choice.auto_thread import BREAK, Companion
 from parmap._choice.serial_or_parallel import Measured
 from parmap._records import gil
 from parmap._records.gil import LOOK, Probe, found_free, speed_up
+from parmap._records.work import Call, PackingTooSlow
+from parmap._wire import messages
+from parmap._wire.messages import SerializedCall
+from parmap._wire.pickling import Deadline, TimeIsUp, dumps, loads
 
 
 class World:
@@ -62,7 +69,7 @@ def test_waiting_for_a_processor_is_not_waiting_for_the_gil(interval, processor)
     ],
 )
 def test_where_nobody_counts_lateness_has_to_do(late, interval, free):
-    """Without a count, a look that had to wait is late by half an interval, unless that is short."""
+    """Without a count, a look that had to wait is half an interval late, unless that is short."""
     assert found_free(0, late, interval) is free
 
 
@@ -189,7 +196,7 @@ class Caller:
         self.seen = seen
         self.clock = clock
 
-    def help_out(self, seconds):
+    def help_out(self, seconds, cpu):
         return False
 
     def begin(self):
@@ -256,3 +263,132 @@ def test_a_task_that_imports_modules_says_nothing(clock, monkeypatch):
     seen = watch(clock, begins, imports, looks(LOOK, free=False))
 
     assert (seen.looks, seen.free) == (pytest.approx(1), 0)
+
+
+# A limit to what packing takes
+
+
+class Ticking:
+    """A clock that goes one second further each time somebody looks at it."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+def deadline(seconds):
+    return Deadline(seconds, Ticking())
+
+
+MANY = 200_000  # texts that fill some 40 frames
+
+
+def many():
+    return [f"text {n:06}" for n in range(MANY)]
+
+
+def closure(held, *more):
+    return lambda x: (held, more, x)
+
+
+@pytest.fixture
+def ticking(monkeypatch):
+    """Let packing have a clock that counts frames."""
+    monkeypatch.setattr(messages, "Deadline", deadline)
+
+
+def test_packing_is_given_up_at_a_frame():
+    """A pickle of many frames ends with the first that comes too late, not with the last."""
+    clock = Ticking()
+
+    with pytest.raises(TimeIsUp):
+        dumps(many(), deadline=Deadline(10, clock))
+
+    assert clock.now == 12.0
+
+
+@pytest.mark.parametrize("obj", [None, many(), closure(many()), [bytes(2**20), many()]])
+def test_what_is_in_time_is_the_same_pickle(obj):
+    """A limit that is not met changes no byte."""
+    assert dumps(obj, deadline=deadline(1e6)) == dumps(obj)
+
+
+def test_large_bytes_are_one_write():
+    """What is copied at once is not taken for work that goes on."""
+    assert loads(dumps(bytes(2**24), deadline=deadline(5))) == bytes(2**24)
+
+
+@pytest.mark.parametrize("fn", [partial(max, many()), closure(many())])
+def test_a_call_that_takes_too_long_to_pack(fn, ticking):
+    """It says how long it had, whichever pickler was at it."""
+    with pytest.raises(PackingTooSlow) as caught:
+        SerializedCall(Call(fn, "item"), seconds=10)
+
+    assert caught.value.args == (10,)
+    assert SerializedCall(Call(fn, "item"), seconds=1e6).data
+    assert SerializedCall(Call(fn, "item")).data
+
+
+def test_the_time_is_for_all_of_the_call(ticking):
+    """What one pickler has spent before it refuses, the other has not; nor has the initializer."""
+    fn, other = closure(many()), partial(max, many())  # some 40 frames each time
+    assert SerializedCall(Call(fn, "item"), seconds=100).data
+    with pytest.raises(PackingTooSlow):
+        SerializedCall(Call(fn, "item", other), seconds=100)
+
+
+def test_what_main_has_is_part_of_it(monkeypatch, ticking):
+    """A function that mentions `__main__` is sent with what it finds there, after a trial of it."""
+    script = sys.modules["__main__"]
+    monkeypatch.setattr(script, "texts", many(), raising=False)
+
+    def task(x):
+        import __main__
+
+        return __main__.texts[x]
+
+    with pytest.raises(PackingTooSlow):
+        SerializedCall(Call(task, "item"), seconds=10)
+
+
+def test_a_refusal_stays_one(ticking):
+    """It is not taken for slowness, though the search for what refuses meets the limit."""
+    texts = many()
+
+    def task(x, lock=threading.Lock()):  # noqa: B008 - defaults are pickled before the closure
+        return texts[x], lock
+
+    with pytest.raises(PicklingError, match=r"^fn \(of type function\) cannot be pickled: .*lock"):
+        SerializedCall(Call(task, "item"), seconds=10)
+    with pytest.raises(PicklingError, match=r"^fn.__defaults__\[0\]"):
+        SerializedCall(Call(task, "item"), seconds=1e6)
+
+
+def test_buffers_are_not_copied_if_that_takes_too_long(monkeypatch, ticking):
+    """How long the memory that workers map takes to fill is known before any of it is filled."""
+    monkeypatch.setattr(messages, "COPYING", 100 / 2**21)
+    monkeypatch.setattr(messages, "MOST_COPYING", 1.0)
+    numpy = pytest.importorskip("numpy")
+    fn = partial(max, numpy.arange(2**18))  # 2 MiB: 100 seconds
+    known = dict(messages._regions)
+
+    with pytest.raises(PackingTooSlow):
+        SerializedCall(Call(fn, "item"), shared=True, seconds=99)
+    assert dict(messages._regions) == known
+    assert SerializedCall(Call(fn, "item"), shared=True, seconds=101).data
+
+
+def test_the_import_of_cloudpickle_does_not_count():
+    """What is paid once is no reason not to pack."""
+    clock = Ticking()
+    limit = Deadline(5, clock)
+
+    def slow():
+        clock.now += 1000
+        return "made"
+
+    assert limit.without(slow) == "made"
+    limit.check()

@@ -28,7 +28,7 @@ from .._engine.chunking import target
 from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable
 from .._records.stack_frames import warn
-from .._records.work import Chunk, Report, Unsendable
+from .._records.work import Chunk, PackingTooSlow, Report, Unsendable
 from .._workers.tasks import run_here
 from .auto_facts import Chooser
 from .auto_pool import Pool
@@ -41,16 +41,15 @@ if TYPE_CHECKING:
     from .._engine.source import Source
     from .._records.work import Call
     from .auto_facts import Tell
-    from .serial_or_parallel import Choice, Where
+    from .serial_or_parallel import Choice
 
-    Make = Callable[[Where, bool], Executor]
+    Make = Callable[[Choice], Executor]
 
 
 class Auto(Executor):
-    """Chooses among the caller, and what *make* makes of "threads" or "processes".
+    """Chooses among the caller, and what *make* makes of a choice of "threads" or "processes".
 
-    *make* is also told whether tasks wait: then more threads than cores are of use.  *tell* is
-    given each choice as an event, by the caller's thread.
+    *tell* is given each choice as an event, by the caller's thread.
     """
 
     def __init__(
@@ -180,7 +179,10 @@ class Auto(Executor):
         """Make the pool; if it cannot be made, everything stays here."""
         workers = self._facts.workers
         try:
-            self._pool = Pool(self._make(choice.where, choice.waits), workers)
+            self._pool = Pool(self._make(choice), workers)
+        except PackingTooSlow:
+            self._facts.seen.unpacked = choice.packing
+            self._come_back()
         except (PicklingError, ExecutorUnavailable) as error:
             self._give_up(error)
         else:

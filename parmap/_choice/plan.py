@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._executors.queued import Queued
     from .._records.work import Call
     from .auto_facts import Tell
-    from .serial_or_parallel import Where
+    from .serial_or_parallel import Choice
 
 
 def choose(
@@ -87,10 +87,11 @@ def _choose(
         why = "failures are to be contained" if contained else "workers are to be initialized"
         return _elsewhere(call, workers, source, options), why
 
-    def make(where: Where, waits: bool) -> Executor:
-        if where == "processes":
-            return _processes(call, workers, source, options, ahead=True)
-        return _threads(call, count(options["workers"], WAITING_THREADS) if waits else workers)
+    def make(choice: Choice) -> Executor:
+        if choice.where == "processes":
+            return _processes(call, workers, source, options, choice.packing)
+        waiting = count(options["workers"], WAITING_THREADS)
+        return _threads(call, waiting if choice.waits else workers)
 
     return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
@@ -164,7 +165,11 @@ def _check_depth(name: str) -> None:
 
 
 def _own_processes(
-    call: Call, workers: int, source: Source, options: dict[str, Any], *, ahead: bool = False
+    call: Call,
+    workers: int,
+    source: Source,
+    options: dict[str, Any],
+    packing: float | None = None,
 ) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
@@ -182,19 +187,23 @@ def _own_processes(
         timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
         at_once=min(source.remaining or 0, workers),
-        ahead=ahead,
+        packing=packing,
     )
 
 
 def _processes(
-    call: Call, workers: int, source: Source, options: dict[str, Any], *, ahead: bool = False
+    call: Call,
+    workers: int,
+    source: Source,
+    options: dict[str, Any],
+    packing: float | None = None,
 ) -> Executor:
     """Return what stands for processes where nobody asked for an executor by name.
 
-    *ahead*: the caller computes until workers have loaded the function.
+    With *packing*, seconds to pickle the function, the caller computes until workers have it.
     """
     if os.name != "nt":
-        return _own_processes(call, workers, source, options, ahead=ahead)
+        return _own_processes(call, workers, source, options, packing)
     return _pool(call, "futures", workers)
 
 

@@ -35,6 +35,10 @@ SEEN = 0.001
 PACKED = 2.0
 """How often the time to pickle a function is spent: it is also sent to the workers, and loaded."""
 
+PACKING, QUICK = 0.05, 0.005
+"""Of what is left, what the function may take to pickle, and seconds that it may take anyway: if it
+is given up then, the call is no slower than that."""
+
 WAITING = 0.25
 """A task that uses less than this share of its time as processor time mostly waits."""
 
@@ -68,13 +72,14 @@ class Measured:
         moved: bytes of one input and one result, pickled.
         moving: seconds it takes to pickle and unpickle one input and one result.
         packing: seconds it takes to pickle the function with all that it holds.
+        unpacked: seconds after which that was given up; 0.0 if it was not.
         doubts: for a place that was slower than the loop, how often in a row, and in how many of
             the next calls it is not tried again.
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
     tasks = moved = 0
-    wall = cpu = moving = packing = looks = free = 0.0
+    wall = cpu = moving = packing = unpacked = looks = free = 0.0
     unsendable = ""
 
     def __init__(self) -> None:
@@ -87,7 +92,7 @@ class Measured:
         """
         new = Measured()
         new.looks, new.free, new.moved = self.looks / 2, self.free / 2, self.moved
-        new.moving, new.packing = self.moving, self.packing
+        new.moving, new.packing, new.unpacked = self.moving, self.packing, self.unpacked
         new.doubts = self.doubts
         return new
 
@@ -184,6 +189,7 @@ class Choice:
         numbers: what the reason rests on, by name.
         final: whether it is the caller for good.
         waits: whether tasks wait: then more threads than cores are of use.
+        packing: seconds that the function may take to pickle.
         budget: seconds until the caller should choose again; 0.0 if nothing is known of that.
     """
 
@@ -192,7 +198,9 @@ class Choice:
         self.why = why
         self.numbers = numbers
         here = facts.obstacle or facts.seen.unsendable or facts.fleeting or facts.workers < 2
-        self.final = where == "serial" and bool(here or facts.pool != "serial" or why is SLOWER)
+        here = here or facts.pool != "serial" or why in (SLOWER, TOO_LARGE)
+        self.final = where == "serial" and bool(here)
+        self.packing = numbers["packing"]
         self.waits = facts.long_waits if facts.long else facts.seen.waits
         self.budget = 0.0
         if facts.remaining is not None and facts.seen.wall >= SEEN and not facts.doubtful:
@@ -215,6 +223,8 @@ def decide(facts: Facts) -> Choice:
     moving = max(seen.moving, seen.moved * MOVING + HANDLING)
     numbers = {"workers": facts.workers, "tasks": seen.tasks, "cost": cost, "left": left}
     numbers |= {"start": start, "loading": facts.loading, "moving": moving, "long": facts.long}
+    numbers["packing"] = most_packing = max(QUICK, PACKING * max(left, others))
+    too_large = most_packing < 2 * seen.unpacked
     processes: Where = "processes" if facts.can_start else "threads"
     free = (seen.releases_gil or not facts.gil) and not seen.is_doubted("threads")
     beside: Where = "threads" if free or facts.long_waits else processes
@@ -222,7 +232,11 @@ def decide(facts: Facts) -> Choice:
         (facts.obstacle, "serial", "{obstacle}"),
         (facts.workers < 2, "serial", "one worker is no faster than the caller"),
         (facts.fleeting, "serial", "items are of no use any more once the next is drawn"),
-        (facts.long and others >= beside_long, beside, "a task takes more than {long:.2g} s"),
+        (
+            others >= beside_long and not (too_large and beside == processes),
+            beside,
+            "a task takes more than {long:.2g} s",
+        ),
         (seen.wall < SEEN, "serial", "too little was measured to tell"),
         (facts.doubtful, "serial", "whether tasks wait, as in an earlier call, is to be seen"),
         (seen.waits and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
@@ -233,14 +247,16 @@ def decide(facts: Facts) -> Choice:
         (moving > cost * saved, "serial", "moving its data costs {moving:.2g} s a task"),
         (seen.unsendable, "serial", "{unsendable}"),
         (seen.is_doubted("processes"), "serial", SLOWER),
+        (too_large, "serial", TOO_LARGE),
         (True, processes, "{left:.2g} s are left, in tasks of {cost:.2g} s"),
     )
     where, why = next((where, why) for holds, where, why in rules if holds)
-    if why is not SLOWER:
-        why = why.format(obstacle=facts.obstacle, unsendable=seen.unsendable, **numbers)
-    return Choice(where, why, facts, numbers)
+    choice = Choice(where, why, facts, numbers)
+    choice.why = why.format(obstacle=facts.obstacle, unsendable=seen.unsendable, **numbers)
+    return choice
 
 
+TOO_LARGE = "the function takes too long to pickle"
 SLOWER = "worker processes were slower than the loop"
 LITTLE_LEFT = "{left:.2g} s are left, worth less than a start of {start:.2g} s"
 TO_LOAD = "{left:.2g} s are left, and workers need {loading:.2g} s to load the function"

@@ -73,14 +73,15 @@ class Processes(Executor):
         timeout: float | None = None,
         most: int | None = None,
         at_once: int = 0,
-        ahead: bool = False,
+        packing: float | None = None,
     ) -> None:
         """Start *at_once* workers; raise PicklingError if the function cannot be sent.
 
-        A task has *timeout* seconds, a worker does at *most* so many tasks.  With *ahead*, workers
-        that are not prepared for the function load it before they are relied on: until all have,
-        *window* counts those that have.
+        A task has *timeout* seconds, a worker does at *most* so many tasks.  With *packing*, the
+        seconds that the function may take to pickle, workers that are not prepared for it load it
+        before they are relied on: until all have, `window` counts those that have.
         """
+        ahead = packing is not None
         self.workers = self.window = workers
         self._budget = budget
         self._timeout = timeout
@@ -98,7 +99,7 @@ class Processes(Executor):
             self._lease.start(at_once)
             if len(self._lease) < at_once:
                 self.workers = self.window = len(self._lease)
-            self._call = SerializedCall(call, shared=True)  # while they boot
+            self._call = SerializedCall(call, shared=True, seconds=packing)  # while they boot
             self._load_ahead()
         except BaseException:
             self.close()

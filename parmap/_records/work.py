@@ -177,3 +177,7 @@ class Batch:
 
 class Unsendable(Exception):
     """A chunk that cannot be pickled; its text names the part that refuses."""
+
+
+class PackingTooSlow(Exception):
+    """A call takes longer to pickle than it was given; its argument says how many seconds."""

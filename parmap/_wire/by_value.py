@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from contextvars import ContextVar
@@ -81,8 +80,8 @@ def reduce_function(function: FunctionType, reduced: Any, pickler: Any) -> Any:
 
 
 def _can_be_sent(value: object, like: Any) -> bool:
-    pickler = type(like)(io.BytesIO(), protocol=PROTOCOL)
-    pickler.table = like.table
+    pickler = type(like)(like.file(), protocol=PROTOCOL)
+    pickler.table, pickler.file = like.table, like.file
     token = _trying.set(True)  # of functions that mention each other there would be no end
     try:
         pickler.dump(value)

@@ -34,6 +34,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         table: Mapping[type, Callable[[Any], Any]] = {}  # of this pickler; asked first
+        file: Callable[[], io.BytesIO] = io.BytesIO  # what it makes files of that are tried
 
         def reducer_override(self, obj: Any) -> Any:
             kind = type(obj)  # not isinstance: objects may say that they are of another

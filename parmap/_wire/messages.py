@@ -12,11 +12,11 @@ from contextlib import nullcontext, suppress
 from time import perf_counter
 from weakref import WeakValueDictionary
 
-from .._records.work import Call, Chunk, Loss, Report
+from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
 from .channel import Message
 from .importable import learn, look
 from .locks_and_queues import Spawning, cure
-from .pickling import dumps, loads
+from .pickling import Deadline, TimeIsUp, dumps, loads
 from .refusal import pickles, refusal
 from .shared_memory import Region
 
@@ -39,6 +39,10 @@ DIGEST = 16  # bytes
 COPIED = 2**16  # bytes from which on a buffer is left out of the pickle: below, a copy is cheaper
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
 PLAIN = {int, float, str, bytes, bool, type(None)}  # no module of theirs needs to be found
+COPYING = 0.6e-9  # seconds to put a byte into shared memory, as measured with 100 MB
+MOST_COPYING = 5.0
+"""What the copying of large buffers may take, in units of what pickling may: how long it will take
+is known before, so that nothing of it can be in vain."""
 NO_CHANGE, LAST_STATE, NEW_STATE = range(3)  # of what a worker enters: the last again, as it was
 
 
@@ -48,17 +52,23 @@ class SerializedCall:
     If it may be *shared*, its large buffers lie in a `region` that all workers map, and there may
     be shared objects of multiprocessing in it.
 
-    Raises PicklingError, naming the part, if the function or the initializer cannot be pickled.
+    Raises PicklingError, naming the part, if the function or the initializer cannot be pickled, and
+    PackingTooSlow if they are not within so many *seconds*, the import of cloudpickle apart.
     """
 
-    def __init__(self, call: Call, *, shared: bool = False) -> None:
+    def __init__(self, call: Call, *, shared: bool = False, seconds: float | None = None) -> None:
         self._call = call
         self._shared = shared
         look(call.fn)
         look(call.initializer)
-        self._pack()
+        try:
+            self._pack(None if seconds is None else Deadline(seconds))
+            return
+        except TimeIsUp:
+            pass
+        raise PackingTooSlow(seconds)  # without what was packed by then, which the other holds
 
-    def _pack(self) -> None:
+    def _pack(self, deadline: Deadline | None = None) -> None:
         call, shared = self._call, self._shared
         measured = "cloudpickle" in sys.modules  # else its import would count
         began = perf_counter()
@@ -69,29 +79,36 @@ class SerializedCall:
             try:
                 # In one pickle, so that functions of `__main__` share their globals: what the
                 # initializer sets there, the function finds.
-                self.data = dumps(call, buffers if shared else None, reducers)
-                self.region = self._share(call, buffers) if buffers else None
-                initializer = call.initializer and dumps(call.initializer, None, reducers)
+                self.data = dumps(call, buffers if shared else None, reducers, deadline=deadline)
+                self.region = self._share(call, buffers, deadline) if buffers else None
+                initializer = call.initializer and dumps(
+                    call.initializer, None, reducers, deadline=deadline
+                )
             except Exception as error:
-                only = call.initializer and pickles(call.fn, reducers)
+                only = call.initializer and pickles(call.fn, reducers, deadline)
                 name = "initializer" if only else "fn"
-                text = refusal(getattr(call, name), name, cure(error), reducers)
+                text = refusal(getattr(call, name), name, cure(error), reducers, deadline)
                 raise pickle.PicklingError(text) from error
         self.seconds = perf_counter() - began if measured else 0.0
         region = self.region.name if self.region else b""
         self.digest = _digest(self.data + region + self._handles.identity())
         self._initializer = _digest(initializer) if initializer else None
 
-    def _share(self, call: Call, buffers: list[memoryview]) -> Region | None:
+    def _share(
+        self, call: Call, buffers: list[memoryview], deadline: Deadline | None
+    ) -> Region | None:
         """Find *buffers* in the region of an earlier call, or put them into a new one."""
         skeleton = _digest(self.data)
         known = _regions.get(skeleton)
         if known is not None and known.holds(buffers):
             return known
+        size = sum(buffer.nbytes for buffer in buffers)
+        if deadline is not None and size * COPYING > MOST_COPYING * deadline.seconds:
+            raise TimeIsUp
         try:
             region = _regions[skeleton] = Region(buffers)
         except (AttributeError, OSError):
-            self.data = dumps(call, None, self._handles.reducers)
+            self.data = dumps(call, None, self._handles.reducers, deadline=deadline)
             return None
         return region
 

@@ -10,6 +10,7 @@ import functools
 import io
 import pickle
 import sys
+from time import perf_counter
 
 from .importable import away, names_away
 from .memmap import PROTOCOL, of_numpy
@@ -30,12 +31,53 @@ APART = 2**20
 loads = pickle.loads
 
 
+class TimeIsUp(BaseException):
+    """Pickling has met its `Deadline`: no refusal, and not to be taken for one on its way."""
+
+
+class Deadline:
+    """The moment, *seconds* from now, at which pickling is given up."""
+
+    __slots__ = ("_clock", "_end", "seconds")
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = perf_counter) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def check(self) -> None:
+        """Raise TimeIsUp if it has come."""
+        if self._clock() > self._end:
+            raise TimeIsUp
+
+    def file(self) -> io.BytesIO:
+        """Return what to write a pickle to, which checks at each frame: some 64 KiB, 1 ms."""
+        return _Checked(self)
+
+    def without(self, make: Callable[[], Any]) -> Any:
+        """Return what *make* does, whose time does not count."""
+        began = self._clock()
+        made = make()
+        self._end += self._clock() - began
+        return made
+
+
+class _Checked(io.BytesIO):
+    def __init__(self, deadline: Deadline) -> None:
+        self._check = deadline.check
+
+    def write(self, data: Any) -> int:
+        self._check()
+        return super().write(data)
+
+
 def dumps(
     obj: object,
     apart: list[memoryview] | None = None,
     reducers: Reducers = None,
     *,
     least: int = APART,
+    deadline: Deadline | None = None,
 ) -> bytes:
     """Return *obj* as a pickle that a fresh interpreter can load.
 
@@ -45,6 +87,7 @@ def dumps(
     Buffers of at *least* so many bytes, those of arrays say, are appended to *apart*, if it is
     given, and not copied.
     Objects of the very types in *reducers* are reduced by these, whatever else there is for them.
+    Raises TimeIsUp at the *deadline*.
     """
     before = 0 if apart is None else len(apart)
     keep = None if apart is None else functools.partial(_keep, apart, least)
@@ -53,8 +96,8 @@ def dumps(
         table = {**table, **reducers}
     if "cloudpickle" not in sys.modules or not _by_user():
         try:
-            if table:
-                buffer = io.BytesIO()
+            if table or deadline is not None:
+                buffer = io.BytesIO() if deadline is None else deadline.file()
                 pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
                 # A dict, and no ChainMap, is what C looks into fast.
                 pickler.dispatch_table = {**copyreg.dispatch_table, **table}
@@ -71,9 +114,11 @@ def dumps(
             del apart[before:]
     from .cloud_pickler import cloud_pickler
 
-    buffer = io.BytesIO()
-    pickler = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
-    pickler.table = table
+    cloud = cloud_pickler() if deadline is None else deadline.without(cloud_pickler)
+    file = io.BytesIO if deadline is None else deadline.file
+    buffer = file()
+    pickler = cloud(buffer, protocol=PROTOCOL, buffer_callback=keep)
+    pickler.table, pickler.file = table, file
     pickler.dump(obj)
     return buffer.getvalue()
 

@@ -7,24 +7,33 @@ from contextlib import suppress
 from contextvars import ContextVar
 from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
 
-from .pickling import dumps
+from .pickling import TimeIsUp, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from .pickling import Reducers
+    from .pickling import Deadline, Reducers
 
 
 DEEPEST = 20  # parts of parts to look into for the one that refuses; each is pickled again
 
 
-def refusal(obj: object, name: str, error: BaseException, reducers: Reducers = None) -> str:
-    """Say which part of *obj*, called *name*, caused *error* when it was pickled."""
+def refusal(
+    obj: object,
+    name: str,
+    error: BaseException,
+    reducers: Reducers = None,
+    deadline: Deadline | None = None,
+) -> str:
+    """Say which part of *obj*, called *name*, caused *error* when it was pickled.
+
+    What holds it is named if the *deadline* comes first, or a part cannot be looked at.
+    """
     trail = [(name, obj)]
-    with suppress(Exception):  # of a part that cannot be looked at: what holds it is named
-        trail.extend(_culprits(obj, name, reducers))
+    with suppress(Exception, TimeIsUp):
+        trail.extend(_culprits(obj, name, reducers, deadline))
     path, part = trail[-1]
     kind: Any = type(part)  # its class may compare, and say what it is called, as it likes
     cure = ""
@@ -36,28 +45,30 @@ def refusal(obj: object, name: str, error: BaseException, reducers: Reducers = N
     return f"{path} (of type {called}) cannot be pickled: {error}{cure}"
 
 
-def _culprits(obj: object, path: str, reducers: Reducers) -> Iterator[tuple[str, object]]:
+def _culprits(
+    obj: object, path: str, reducers: Reducers, deadline: Deadline | None
+) -> Iterator[tuple[str, object]]:
     """Follow the parts of *obj* that cannot be pickled down to one whose parts all can."""
     seen = set()
     for _ in range(DEEPEST):
         yield path, obj
         seen.add(id(obj))
         for label, part in _parts(obj):
-            if id(part) not in seen and not pickles(part, reducers):
+            if id(part) not in seen and not pickles(part, reducers, deadline):
                 path, obj = path + label, part
                 break
         else:
             return
 
 
-def pickles(part: object, reducers: Reducers = None) -> bool:
+def pickles(part: object, reducers: Reducers = None, deadline: Deadline | None = None) -> bool:
     """Tell whether *part* can be pickled.
 
     Not whether it can be unpickled: a copy of a connection, for one, would close the descriptor of
-    the original when it is thrown away.
+    the original when it is thrown away.  Raises TimeIsUp at the *deadline*.
     """
     with suppress(Exception):
-        dumps(part, None, reducers)
+        dumps(part, None, reducers, deadline=deadline)
         return True
     return False
 
