@@ -52,29 +52,43 @@ def dumps(
     if reducers:
         table = {**table, **reducers}
     if "cloudpickle" not in sys.modules or not _by_user():
-        try:
-            if table:
-                buffer = io.BytesIO()
-                pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
-                # A dict, and no ChainMap, is what C looks into fast.
-                pickler.dispatch_table = {**copyreg.dispatch_table, **table}
-                pickler.dump(obj)
-                data = buffer.getvalue()
-            else:
-                data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
-            # Both names of the script's module end in this.
-            if b"_main__" not in data and not (away and names_away(data)):
-                return data
-        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
-            pass
-        if apart is not None:
-            del apart[before:]
+        for attempt in (_plain, _with_functions):
+            try:
+                data = attempt(obj, keep, table)
+                # Both names of the script's module end in this.
+                if not (b"_main__" in data or (away and names_away(data))):
+                    return data
+            except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
+                pass
+            if apart is not None:
+                del apart[before:]
     from .cloud_pickler import cloud_pickler
 
     buffer = io.BytesIO()
-    pickler = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
+    pickler: Any = cloud_pickler()(buffer, protocol=PROTOCOL, buffer_callback=keep)
     pickler.table = table
     pickler.dump(obj)
+    return buffer.getvalue()
+
+
+def _plain(obj: object, keep: Callable[..., bool] | None, table: Reducers) -> bytes:
+    """Return the pickle of *obj* that pickle makes, which may name what no worker has."""
+    if not table:
+        return pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+    buffer = io.BytesIO()
+    pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
+    # A dict, and no ChainMap, is what C looks into fast.
+    pickler.dispatch_table = {**copyreg.dispatch_table, **table}
+    pickler.dump(obj)
+    return buffer.getvalue()
+
+
+def _with_functions(obj: object, keep: Callable[..., bool] | None, table: Reducers) -> bytes:
+    """Return the pickle of *obj* with functions in it, for which cloudpickle is not needed."""
+    from .plain_functions import FunctionPickler
+
+    buffer = io.BytesIO()
+    FunctionPickler(buffer, keep, table or {}).dump(obj)
     return buffer.getvalue()
 
 

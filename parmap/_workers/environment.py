@@ -15,6 +15,7 @@ import sys
 from contextlib import suppress
 
 from .._records.machine import grant, imported, usable_cpus
+from .._wire.importable import by_value
 from .._wire.pickling import dumps, loads
 from .tasks import nested
 
@@ -152,7 +153,9 @@ def _filters() -> list[tuple[str, bytes]] | None:
         pickles = []
         for entry in filters:
             with suppress(Exception):  # odd as it is, it has no meaning but here
-                pickles.append((entry[2].__module__, dumps(entry)))
+                # Python's own filters speak of the text "__main__", which `dumps` is wary of.
+                pickled = (dumps if by_value(entry[2].__module__) else pickle.dumps)(entry)
+                pickles.append((entry[2].__module__, pickled))
         _pickled = known = filters, pickles
     return known[1]
 
