@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import select
 import sys
 from struct import Struct
+
+from .._records.c_modules import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

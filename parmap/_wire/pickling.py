@@ -8,9 +8,9 @@ from __future__ import annotations
 import copyreg
 import functools
 import io
-import pickle
 import sys
 
+from .._records.c_modules import pickle
 from .importable import away, names_away
 from .memmap import PROTOCOL, of_numpy
 

@@ -7,11 +7,11 @@ value say, is refused, and left to cloudpickle.
 from __future__ import annotations
 
 import copyreg
-import pickle
 import sys
 from functools import cache
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 
+from .._records.c_modules import pickle
 from .importable import by_value, is_importable
 from .memmap import PROTOCOL
 

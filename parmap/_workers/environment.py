@@ -10,12 +10,13 @@ looked up so that without them nothing but their own part is missing.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from contextlib import suppress
 
+from .._records.c_modules import pickle
 from .._records.machine import grant, imported, usable_cpus
 from .._wire.importable import by_value
+from .._wire.memmap import PROTOCOL
 from .._wire.pickling import dumps, loads
 from .tasks import nested
 
@@ -77,7 +78,7 @@ class TaskEnvironment:
         global _taken
         taken = _taken  # other threads may have others
         if state != taken[0]:
-            _taken = taken = state, pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+            _taken = taken = state, pickle.dumps(state, PROTOCOL)
         self.state = taken[1]
 
     def at_start(self) -> dict[str, str]:

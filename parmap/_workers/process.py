@@ -14,9 +14,9 @@ import select
 import socket
 import subprocess
 from contextlib import suppress
-from signal import SIGKILL, Signals
 from time import monotonic, perf_counter, sleep
 
+from .._records.c_modules import signal
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
 from .._wire.channel import STALLED, Message, Watched
@@ -37,8 +37,8 @@ LONGEST = 86400.0  # seconds to wait at once: the system takes no number, howeve
 # "-P" the current directory shadows nothing.  The caller's path comes with the first request.
 _BOOT = """\
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import PathFinder
 spec = PathFinder.find_spec("parmap", [{root!r}])
 sys.modules["parmap"] = parmap = module_from_spec(spec)
 spec.loader.exec_module(parmap)
@@ -174,7 +174,7 @@ class WorkerProcess:
         if self._process.returncode is None:  # else the number may be somebody else's by now
             for kill in (os.killpg, os.kill):  # a task may have left the group
                 with suppress(ProcessLookupError, PermissionError):
-                    kill(self.pid, SIGKILL)
+                    kill(self.pid, signal.SIGKILL)
 
     def end(self, patience: float) -> str:
         """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
@@ -192,6 +192,8 @@ class WorkerProcess:
         code = self._process.returncode
         if code is None or code >= 0:
             return f"worker {self.pid} ended with exit code {code}"
+        from signal import Signals  # with names, which are slow to import
+
         try:
             name = Signals(-code).name
         except ValueError:
