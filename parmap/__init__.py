@@ -11,8 +11,8 @@ The house, from the roof down; a module imports from its own folder and from tho
                    serial threads processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
     _workers/      the life of a worker process, and what tasks find around them
-                   process warm lease waker timeout status_block parent_death program_exit child
-                   tasks function_cache environment edited_modules
+                   process program warm lease waker timeout status_block parent_death program_exit
+                   child tasks function_cache environment edited_modules
     _wire/         how objects travel between processes
                    channel messages pickling unpickling refusal by_value importable
                    plain_functions cloud_pickler reducers memmap shared_memory
