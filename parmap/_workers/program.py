@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
 
 NEWEST = 3, 15  # Python of which it is known how its private function starts a program
-OPTIONS = (  # what `sys.flags` has of those that a worker has, too
-    *("debug", "optimize", "dont_write_bytecode", "no_site", "verbose", "bytes_warning", "quiet"),
-    *("isolated", "ignore_environment", "no_user_site", "safe_path", "dev_mode"),
-)
+# By their names in `sys.flags`; those with values are for `subprocess`.
+OPTIONS = {
+    "debug": "d",
+    "optimize": "O",
+    "dont_write_bytecode": "B",
+    "no_site": "S",
+    "verbose": "v",
+    "quiet": "q",
+    "isolated": "I",
+    "ignore_environment": "E",
+    "no_user_site": "s",
+}
 
 
 _left: list[Program] = []  # those that nobody waits for any more, an interrupted start say
@@ -92,12 +100,12 @@ class Program:
 
 def options() -> list[str]:
     """Return the options of this interpreter, for another."""
-    set_here = any(getattr(sys.flags, name) for name in OPTIONS)
-    if not (set_here or sys.warnoptions or getattr(sys, "_xoptions", None)):
-        return []
-    import subprocess
+    if sys.warnoptions or sys._xoptions or sys.flags.bytes_warning or sys.flags.dev_mode:
+        import subprocess
 
-    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, no-any-return]
+        return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, no-any-return]
+    flags = {letter: getattr(sys.flags, name) for name, letter in OPTIONS.items()}
+    return [f"-{letter * times}" for letter, times in flags.items() if times]
 
 
 def _stream(fd: int, nothing: int) -> int:
