@@ -21,12 +21,12 @@ Guaranteed:
 from __future__ import annotations
 
 import atexit
-import pickle
 from contextlib import closing, suppress
 from math import inf
 from time import monotonic, perf_counter
 
 from .._engine.interfaces import Executor
+from .._records.c_modules import pickle
 from .._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from .._records.work import Call, Chunk, Loss, Report, Unsendable
 from .._wire.channel import STALLED

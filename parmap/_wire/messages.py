@@ -6,12 +6,12 @@ The caller sends `RUN`, and the worker answers; `FORGET` has no answer.  A worke
 
 from __future__ import annotations
 
-import pickle
 import sys
 from contextlib import nullcontext, suppress
 from time import perf_counter
 from weakref import WeakValueDictionary
 
+from .._records.c_modules import pickle
 from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
 from .channel import Message
 from .importable import learn, look
@@ -229,6 +229,9 @@ _regions: WeakValueDictionary[bytes, Region] = WeakValueDictionary()
 
 
 def _digest(data: bytes) -> bytes:
-    from hashlib import blake2b
+    try:
+        from _blake2 import blake2b  # hashlib loads OpenSSL, which costs 5 ms
+    except ImportError:  # not CPython
+        from hashlib import blake2b
 
     return blake2b(data, digest_size=DIGEST).digest()

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import select
-import signal
 import sys
 from _thread import RLock
 from contextlib import nullcontext
@@ -25,6 +23,7 @@ from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
 
+from .._records.c_modules import pickle, signal
 from .._records.work import Chunk, Report
 from .._wire import messages
 from .._wire.channel import Channel, Message

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import os
 import select
-import socket
-import subprocess
-from contextlib import suppress
-from signal import SIGKILL, Signals
+from contextlib import closing, suppress
 from time import monotonic, perf_counter, sleep
 
+from .._records.c_modules import signal
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
 from .._records.work import Chunk
@@ -33,12 +31,20 @@ from .._wire.messages import (
 )
 from .loading import NONE, expected, learn
 from .parent_death import parent_pipe
+from .program import Program, options
 from .status_block import IDLE, RUNNING, SINCE, StatusBlock, dump_signal, status_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+
     from .environment import TaskEnvironment
     from .loading import Packages
+else:
+    try:
+        import _socket as socket  # what `socket` adds, thousands of names, costs 3 ms
+    except ImportError:  # not CPython
+        import socket
 
 LOAD = Chunk(0, ())
 """No task at all: who is asked for it loads the function."""
@@ -50,8 +56,8 @@ LONGEST = 86400.0  # seconds to wait at once: the system takes no number, howeve
 # "-P" the current directory shadows nothing.  The caller's path comes with the first request.
 _BOOT = """\
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import PathFinder
 spec = PathFinder.find_spec("parmap", [{root!r}])
 sys.modules["parmap"] = parmap = module_from_spec(spec)
 spec.loader.exec_module(parmap)
@@ -93,20 +99,11 @@ class WorkerProcess:
         ours, theirs = (
             socket.socket(fileno=above_streams(line.detach())) for line in socket.socketpair()
         )
-        with ours, theirs, status_file() as file:
+        with closing(ours), closing(theirs), status_file() as file:
             numbers = theirs.fileno(), file.fileno(), parent_pipe()[1]
             boot = _BOOT.format(", ".join(map(str, numbers)), root=os.path.abspath(PACKAGE + ".."))
-            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-            self._process = subprocess.Popen(
-                [interpreter(), *flags, "-P", "-c", boot],
-                pass_fds=numbers,
-                # A group, see `kill`; and no terminal: a task that asked there would be stopped.
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=_stream(1),
-                stderr=_stream(2),
-                env=environment.at_start(),
-            )
+            words = [interpreter(), *options(), "-P", "-c", boot]
+            self._process = Program(words, numbers, environment.at_start())
             self.block = StatusBlock(file.fileno())
             self.status = self.block.status
             with suppress(AttributeError, OSError):  # not Linux
@@ -202,7 +199,9 @@ class WorkerProcess:
         """Return where its task stands, if it can say so in time."""
         dump = ""
         end = monotonic() + DUMPING
-        self._process.send_signal(dump_signal())
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, dump_signal())
         while monotonic() < end and (not dump or dump != self.block.stack_dump()):
             dump = self.block.stack_dump()
             sleep(0.001)
@@ -227,7 +226,7 @@ class WorkerProcess:
         if self._process.returncode is None:  # else the number may be somebody else's by now
             for kill in (os.killpg, os.kill):  # a task may have left the group
                 with suppress(ProcessLookupError, PermissionError):
-                    kill(self.pid, SIGKILL)
+                    kill(self.pid, signal.SIGKILL)
 
     def end(self, patience: float) -> str:
         """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
@@ -236,15 +235,16 @@ class WorkerProcess:
             if self._pidfd >= 0:
                 _poll(self._pidfd, patience)
                 patience = 0.0
-            self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
+            if not self._process.wait(patience):
+                self.kill()
+                self._process.wait()
         finally:
             self._close_pidfd()
         code = self._process.returncode
         if code is None or code >= 0:
             return f"worker {self.pid} ended with exit code {code}"
+        from signal import Signals  # with names, which are slow to import
+
         try:
             name = Signals(-code).name
         except ValueError:
@@ -259,7 +259,7 @@ class WorkerProcess:
 
     def disown(self) -> None:
         """Let go of it without a sign: it is the worker of the process that we were forked from."""
-        self._process.returncode = 0  # keeps Popen from warning that it still runs
+        self._process.returncode = 0  # nobody here waits for it
         self.channel.close()
         self._close_pidfd()
 
@@ -267,15 +267,6 @@ class WorkerProcess:
         fd, self._pidfd = self._pidfd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _stream(fd: int) -> int | None:
-    """Return what a worker has for the standard stream *fd*: ours (None), or nothing."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return subprocess.DEVNULL
-    return None
 
 
 def _poll(fd: int, seconds: float) -> bool:
