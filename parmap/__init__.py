@@ -11,17 +11,19 @@ The house, from the roof down; a module imports from its own folder and from tho
                    serial threads processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
     _workers/      the life of a worker process, and what tasks find around them
-                   process warm lease waker timeout status_block parent_death program_exit child
-                   tasks function_cache environment edited_modules
+                   process program warm lease waker timeout status_block parent_death program_exit
+                   child tasks function_cache environment edited_modules
     _wire/         how objects travel between processes
                    channel messages pickling unpickling refusal by_value importable
-                   cloud_pickler reducers memmap shared_memory locks_and_queues
+                   plain_functions cloud_pickler reducers memmap shared_memory
+                   locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
                    scheduler interfaces retries source slices inbox chunking results
     _observers/    who watches a call
                    dispatch progress
     _records/      what travels between the folders; standard library only
                    work events failure errors portable_exceptions callables stack_frames machine gil
+                   c_modules
 
 Importing this package is light: what is heavy is imported where it is used.
 """

@@ -45,9 +45,9 @@ def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
 
 
 def facts(measured, remaining=100, workers=2, **others):
-    """Return what is known when *measured* was seen, and *others* by name."""
+    """Return what is known when *measured* was seen, and *others* by name; long tasks compute."""
     known = Facts(measured, workers, remaining)
-    vars(known).update(others)
+    vars(known).update({"long_cpu": others.get("long", 0.0), **others})
     return known
 
 
@@ -89,7 +89,7 @@ OLD = {"earlier": True}
         (facts(seen(1e-6, 10**4)), "serial", "what is left is worth less than any start", False),
         (facts(seen(0.1), 0), "serial", "what is left is worth less than any start", False),
         (facts(seen(0.001), start=0.06), "serial", "worth less than a start of 0.06 s", False),
-        (facts(seen(0.1, moved=10**9)), "serial", "moving 1000000000 bytes a task costs", False),
+        (facts(seen(0.1, moved=10**9)), "serial", "moving its data costs 1.5 s a task", False),
         (facts(seen(0.1)), "processes", "10 s are left, in tasks of 0.1 s", False),
         (facts(seen(0.1), None), "processes", "1 s are left, in tasks of 0.1 s", False),
         (facts(seen(0.1), can_start=False), "threads", "10 s are left, in tasks of 0.1 s", False),
@@ -128,11 +128,12 @@ def test_every_choice_has_its_reason(known, where, why, final):
     [
         (facts(seen(0.1, cpu=0)), True),
         (facts(seen(0.1, looks=9, free=9)), False),
-        (facts(seen(0.1, looks=9, free=9), long=0.03), True),
+        (facts(seen(0.1, looks=9, free=9), long=0.03), False),
+        (facts(seen(0.1), long=0.03, long_cpu=0.001), True),
     ],
 )
 def test_threads_for_what_may_wait_are_more_than_the_cores(known, waits):
-    """A choice says whether its tasks may wait, as one may that is long and not over yet."""
+    """A choice says whether its tasks wait, as far as is seen of one that is not over yet."""
     assert decide(known).where == "threads"
     assert decide(known).waits is waits
 
@@ -220,9 +221,9 @@ class World:
         self.pool = pool
         self.options = options
 
-    def make(self, choice, waits):
-        self.waits = waits
-        self.asked.append(choice)
+    def make(self, choice):
+        self.waits = choice.waits
+        self.asked.append(choice.where)
         self.pools.append(self.pool(self.fn, **self.options))
         return self.pools[-1]
 
@@ -436,8 +437,8 @@ def test_a_function_that_cannot_be_sent_runs_in_the_caller(slow):
     """A closure over a lock is no error under auto, and is tried once."""
     world = World(str)
 
-    def refuse(choice, waits):
-        world.asked.append(choice)
+    def refuse(choice):
+        world.asked.append(choice.where)
         raise PicklingError("fn is a lock")
 
     world.make = refuse
@@ -459,7 +460,7 @@ def test_without_workers_the_call_is_serial_with_one_warning(slow):
     """Where no worker can be started, the list arrives all the same."""
     world = World(str)
 
-    def refuse(choice, waits):
+    def refuse(choice):
         raise ExecutorUnavailable("no processes here")
 
     world.make = refuse

@@ -14,7 +14,7 @@ from parmap._choice.serial_or_parallel import Measured
 from parmap._records import gil
 from parmap._records.gil import LOOK, Probe, found_free, speed_up
 from parmap._records.work import Call, PackingTooSlow
-from parmap._wire import messages, shared_memory
+from parmap._wire import messages
 from parmap._wire.messages import SerializedCall
 from parmap._wire.pickling import Deadline, TimeIsUp, dumps, loads
 
@@ -210,7 +210,7 @@ class Caller:
         self.seen = seen
         self.clock = clock
 
-    def help_out(self, seconds):
+    def help_out(self, seconds, cpu):
         return False
 
     def begin(self):
@@ -381,17 +381,18 @@ def test_a_refusal_stays_one(ticking):
         SerializedCall(Call(task, "item"), seconds=1e6)
 
 
-def test_buffers_are_copied_within_the_time(monkeypatch, ticking):
-    """So is the memory that workers map; what was begun of it is not found by the next call."""
-    monkeypatch.setattr(shared_memory, "STEP", 2**16)
+def test_buffers_are_not_copied_if_that_takes_too_long(monkeypatch, ticking):
+    """How long the memory that workers map takes to fill is known before any of it is filled."""
+    monkeypatch.setattr(messages, "COPYING", 100 / 2**21)
+    monkeypatch.setattr(messages, "MOST_COPYING", 1.0)
     numpy = pytest.importorskip("numpy")
-    fn = partial(max, numpy.arange(2**18))  # 32 steps
+    fn = partial(max, numpy.arange(2**18))  # 2 MiB: 100 seconds
     known = dict(messages._regions)
 
     with pytest.raises(PackingTooSlow):
-        SerializedCall(Call(fn, "item"), shared=True, seconds=10)
+        SerializedCall(Call(fn, "item"), shared=True, seconds=99)
     assert dict(messages._regions) == known
-    assert SerializedCall(Call(fn, "item"), shared=True, seconds=100).data
+    assert SerializedCall(Call(fn, "item"), shared=True, seconds=101).data
 
 
 def test_the_import_of_cloudpickle_does_not_count():

@@ -336,6 +336,19 @@ def test_a_small_map_is_light():
     assert not loaded_by(source) & (set(HEAVY) - loaded_by(""))
 
 
+def test_a_first_call_in_workers_is_light():
+    """Neither the caller nor a worker loads more for a function of the script than it needs."""
+    source = (
+        "import parmap\n"
+        "def names(_): return set(__import__('sys').modules)\n"
+        "(worker,) = parmap.pmap(names, [0], executor='processes')\n"
+        "print(*worker)\n"
+    )
+    heavy = {"cloudpickle", "enum", "hashlib", "inspect", "pickle", "re", "socket", "subprocess"}
+
+    assert not loaded_by(source) & (heavy - loaded_by(""))
+
+
 def test_types_are_as_promised():
     """The strict mypy agrees with every type, and every mistake, in typing_api.py."""
     pytest.importorskip("mypy", reason="mypy is not installed")

@@ -2,6 +2,7 @@
 
 import contextvars
 import copyreg
+import dataclasses
 import functools
 import importlib.util
 import io
@@ -354,6 +355,105 @@ def test_what_the_user_registers_travels_by_value(abroad_cheaply):
     finally:
         cloudpickle.unregister_pickle_by_value(here)
     assert not cloudpickle.list_registry_pickle_by_value()
+
+
+# Functions that need no cloudpickle
+
+
+PLAIN = """\
+import concurrent, concurrent.futures, functools, math, os.path, sys
+from parmap import pmap
+
+COUNT = 0
+FACTOR = 2
+DATA = list(range(3))
+
+def outer(f):
+    @functools.wraps(f)
+    def inner(*args): return f(*args)
+    inner.mark = "marked"
+    return inner
+
+def factorial(n): return n * factorial(n - 1) if n else 1  # its global is itself
+
+def count():
+    global COUNT
+    COUNT += 1
+    return COUNT
+
+@outer
+def told(n: int, *, far: "str" = "away") -> list:
+    "What it says."
+    return n, far
+
+def closed():
+    later = None
+    def even(n): return n == 0 or odd(n - 1)  # cells that hold each other
+    def odd(n): return n != 0 and even(n - 1)
+    def empty():
+        return missing
+    if later:
+        missing = 1
+    return lambda n: (even(n), odd(n), empty.__closure__[0] == type(empty.__closure__[0])())
+
+def task(n):
+    pool = concurrent.futures.ThreadPoolExecutor.__name__
+    about = told.__name__, told.__doc__, told.__annotations__, told.mark, told.__wrapped__(n)
+    return count(), count(), COUNT, factorial(n), math.floor(FACTOR * n), DATA[n], pool, about
+
+def loaded(n): return "cloudpickle" in sys.modules, "inspect" in sys.modules
+
+options = {"executor": "EXECUTOR", "workers": 1}
+(one,) = pmap(task, [2], **options)
+assert one == (1, 2, 2, 2, 4, 2, "ThreadPoolExecutor", (
+    "told", "What it says.", {"n": int, "far": "str", "return": list}, "marked", (2, "away"))), one
+assert pmap(closed(), [3], **options) == [(False, True, True)]
+assert pmap(lambda n: (n, told(n)), [3], **options) == [(3, (3, "away"))]
+if "EXECUTOR" == "processes":
+    assert pmap(loaded, [0], **options) == [(False, False)]
+    assert not loaded(0)[0]
+print("done")
+"""
+
+
+@pytest.mark.parametrize("executor", NAMES)
+def test_plain_functions_of_the_script_are_what_they_were(script, executor):
+    """They find globals, cells, attributes and submodules; our own workers need no cloudpickle."""
+    assert script(PLAIN.replace("EXECUTOR", executor)).stdout == "done\n"
+
+
+@pytest.mark.parametrize("name", ["argparse", "dataclasses", "inspect", "tarfile", "typing"])
+def test_the_globals_of_a_function_are_found_as_cloudpickle_does(name):
+    """In whatever code, the names are those that cloudpickle finds, in its order."""
+    from cloudpickle.cloudpickle import _extract_code_globals
+
+    from parmap._wire.plain_functions import _global_names
+
+    many = "def f():\n" + "".join(f"    a{n}.b = c{n}(d, e=f)\n    del g{n}\n" for n in range(300))
+    names = " global " + ", ".join(f"g{n}" for n in range(300))
+    codes = [
+        importlib.import_module(name).__spec__.loader.get_code(name),
+        compile(many.replace("\n", f"\n   {names}\n", 1), "many", "exec"),
+    ]
+    for code in codes:  # which grows
+        assert list(_global_names(code)) == list(_extract_code_globals(code))
+        codes += [const for const in code.co_consts if isinstance(const, types.CodeType)]
+    assert len(codes) > 50
+
+
+def test_what_is_not_plain_is_left_to_cloudpickle():
+    """A function that holds what pickle takes for something else travels as cloudpickle does it."""
+    from parmap._wire.plain_functions import FunctionPickler
+
+    class Local: ...
+
+    field = dataclasses.field()
+    kind_of = functools.singledispatch(lambda n: "object")
+    bound = types.MethodType(lambda self, n: (self, n), 5)
+    for held in (Local, Local(), bound, field, types.MappingProxyType({}), {}.keys(), kind_of):
+        with pytest.raises((TypeError, PicklingError)):
+            FunctionPickler(io.BytesIO(), None, {}).dump(lambda held=held: held)
+    assert pmap(lambda n: bound(n), [1, 2], executor="processes", workers=1) == [(5, 1), (5, 2)]
 
 
 def where_made(_):

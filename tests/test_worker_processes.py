@@ -4,6 +4,7 @@ import decimal
 import os
 import re
 import resource
+import subprocess
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from parmap import ExecutorUnavailable, pmap, shutdown, warm
 from parmap._records.machine import usable_cpus
 from parmap._workers import process
 from parmap._workers import warm as warm_workers
+from parmap._workers.program import Program
 
 MIB = 2**20
 ONE = {"executor": "processes", "workers": 1}
@@ -46,6 +48,85 @@ def regions():
 
 def workers():
     return [worker.pid for worker in warm_workers.idle]
+
+
+# How they are started
+
+
+def children():
+    lists = Path("/proc/self/task").glob("*/children")
+    return {child for path in lists for child in path.read_text().split()}
+
+
+@needs_proc
+def test_a_start_that_fails_leaves_nothing():
+    """The error says why; no process and no descriptor is left."""
+    before = os.listdir("/proc/self/fd"), children()
+
+    with pytest.raises(FileNotFoundError, match="no-such-python"):
+        Program(["/no-such-python"], (), {})
+
+    assert (os.listdir("/proc/self/fd"), children()) == before
+
+
+@pytest.mark.parametrize("ending", [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", -9)])
+def test_the_end_of_a_program_is_told_to_all_who_wait(ending):
+    """Exit code or signal, to several threads at once."""
+    source, code = ending
+    program = Program([sys.executable, "-c", f"import os, sys; {source}"], (), os.environ)
+    told = []
+    threads = [threading.Thread(target=lambda: told.append(program.wait())) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert told == [True] * 3
+    assert program.returncode == program.poll() == code
+
+
+@needs_proc
+def test_a_program_is_found_on_the_path_and_has_nothing_but_its_own(tmp_path):
+    """It is looked for in PATH; of our descriptors it has those that it was given, and streams."""
+    kept, lost = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
+    os.set_inheritable(lost, True)
+    (tmp_path / "named").symlink_to("/bin/sh")
+    place = tmp_path / "list"
+    try:
+        program = Program(
+            ["named", "-c", f"ls -l /proc/self/fd > {place}"],
+            (kept,),
+            {"PATH": f"/nowhere:{tmp_path}:{os.environ['PATH']}"},
+        )
+        program.wait()
+    finally:
+        os.close(kept)
+        os.close(lost)
+
+    text = place.read_text()
+    assert f" {kept} -> " in text
+    assert f" {lost} -> " not in text
+
+
+FLAGS = ["", "-O", "-OO -B -q", "-I", "-E -s", "-S -v", "-W error", "-X dev", "-b", "-X utf8=1"]
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+def test_a_worker_is_started_with_the_options_of_the_caller(flags):
+    """They are those that the standard library gives to an interpreter that it starts."""
+    root = str(Path(parmap.__file__).parents[1])
+    source = f"""\
+import subprocess, sys
+sys.path.insert(0, {root!r})
+from parmap._workers.program import options
+theirs = subprocess._args_from_interpreter_flags()
+print(sys.flags.isolated and options() == ["-I", "-E", "-s"] or options() == theirs)
+"""
+    command = [sys.executable, *flags.split(), "-c", source]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    assert done.stdout == "True\n"
 
 
 # What workers keep

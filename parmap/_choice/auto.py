@@ -5,27 +5,33 @@
     trial    the caller runs chunk after chunk, as the loop would; each is measured
                a companion thread measures too, how freely it runs beside the tasks, and when one
                task takes long it gives the chunks that wait to worker processes
-    booting  workers were chosen and are not there yet: the caller computes on
+    booting  workers were chosen, and not all have loaded the function: the caller computes on
     away     all chunks go to the chosen executor; the caller's thread only schedules
+    leaving  that was slower than the loop: what is out comes back, and the caller computes on
 
-What is chosen, and why, is said by `policy.decide`, from all that is known; here it is done.
+What is chosen, and why, is said by `serial_or_parallel.decide`, from all that is known; here it is
+done.
 
 Guaranteed: no more tasks run at the same time than there are workers; the input is drawn from by
 the caller's thread alone; nothing is raised that the loop would not raise: what cannot be sent to
-another process or loaded there (the function, an item, a result) runs in the caller.
+another process or loaded there (the function, an item, a result) runs in the caller; what has
+crashed a worker does not.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from pickle import PicklingError
+from time import perf_counter
 
 from .._engine.chunking import target
 from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable
 from .._records.stack_frames import warn
-from .._records.work import Chunk, Report, Unsendable
+from .._records.work import Chunk, PackingTooSlow, Report, Unsendable
 from .._workers.tasks import run_here
 from .auto_facts import Chooser
+from .auto_pool import Pool
 from .auto_thread import Companion, faster_switching
 
 TYPE_CHECKING = False
@@ -35,23 +41,15 @@ if TYPE_CHECKING:
     from .._engine.source import Source
     from .._records.work import Call
     from .auto_facts import Tell
-    from .serial_or_parallel import Choice, Where
+    from .serial_or_parallel import Choice
 
-    Make = Callable[[Where, bool], Executor]
-
-
-BOOTING = 0.005
-"""Seconds a chunk takes in the caller while workers boot, so that they do not wait long for it."""
+    Make = Callable[[Choice], Executor]
 
 
 class Auto(Executor):
-    """Chooses among the caller, and what *make* makes of "threads" or "processes".
+    """Chooses among the caller, and what *make* makes of a choice of "threads" or "processes".
 
-    *make* is also told whether tasks may wait: then more threads than cores are of use.  *tell* is
-    given each choice as an event, by the caller's thread.
-
-    Chunks that the caller does not run just now are in `_waiting`, for whoever is free; in `_own`,
-    for the caller alone, because they cannot be sent; or in `_sent`, with the pool.
+    *tell* is given each choice as an event, by the caller's thread.
     """
 
     def __init__(
@@ -62,13 +60,11 @@ class Auto(Executor):
         self._call = call
         self._source = source
         self._make = make
-        self._waiting: deque[Chunk] = deque()
-        self._own: deque[Chunk] = deque()
-        self._sent: list[Chunk] = []
-        self._pool: Executor | None = None  # one at most, which `wake` relies on
-        self._away = False  # the pool is there: the caller only schedules
+        self._waiting: deque[Chunk] = deque()  # for whoever is free
+        self._own: deque[Chunk] = deque()  # for the caller alone: they cannot be sent
+        self._pool: Pool | None = None  # one at most, which `wake` relies on
         self._budget = target(1)  # seconds until the caller chooses again
-        self._chooser = Chooser(call, workers, tell)
+        self._chooser = Chooser(call, source, workers, tell)
         self._facts = facts = self._chooser.facts
         self._companion = Companion(source)
         self._companion.settled = workers < 2 or source.fleeting
@@ -87,75 +83,90 @@ class Auto(Executor):
         if self._source.fleeting:
             self._own.append(chunk)
             return
-        if not self._away:
+        if self._pool is None or not self._pool.away:
             self._waiting.append(chunk)
             return
+        began = perf_counter()
         try:
-            self._send(chunk)
+            self._pool.submit(chunk)
         except Unsendable:
             if len(chunk) > 1:
                 raise  # it comes again in halves, and only what cannot be sent stays here
             self._own.append(chunk)
+        except ExecutorUnavailable as error:
+            self._waiting.append(chunk)
+            self._give_up(error)
+        self._chooser.spend(perf_counter() - began)
 
     def wait(self, seconds: float | None) -> list[Report]:
         self._share()
         if self._pool is not None:
-            idle = not (self._waiting or self._own)
-            if reports := self._collect(self._pool, seconds if idle else 0):
+            began = perf_counter()
+            reports = self._collect(self._pool, seconds)
+            self._chooser.spend(perf_counter() - began)
+            self._reconsider()
+            if reports:
                 return reports
-        queue = self._own or self._waiting
-        if not queue or seconds == 0:
-            return []
+        return self._run(queue.popleft()) if seconds != 0 and (queue := self._queue()) else []
+
+    def wake(self) -> None:
+        if (pool := self._pool) is not None:  # without, no wait takes longer than its tasks
+            pool.executor.wake()
+
+    def close(self) -> None:
+        self._companion.settled = True
+        if self._pool is not None:
+            self._pool.executor.close()
+        self._chooser.close(stayed=self._pool is None)
+
+    def _queue(self) -> deque[Chunk] | None:
+        """Return from where the caller is to run something, now, if it is to."""
+        if self._own or self._pool is None or not self._pool.is_full:
+            return self._own or self._waiting
+        return None
+
+    def _run(self, chunk: Chunk) -> list[Report]:
+        """Run *chunk* here, for as long as nothing else needs the caller; choose again."""
+        pool, seen, one = self._pool, self._facts.seen, len(chunk) == 1
+        budget = self._budget if pool is None else pool.budget(self._budget)
         try:
-            self._companion.begin(self._facts.seen, self._budget, self._help)
-            budget = self._budget if self._pool is None else BOOTING
-            report = run_here(self._call, queue.popleft(), budget)
+            self._companion.begin(seen, budget, self._help, one=one)
+            report = run_here(self._call, chunk, budget)
         finally:
             self._companion.end()
         self._chooser.complain(report.seconds)
         if self._companion.settled:
             return [report]
+        self._facts.long = 0.0
         self._chooser.measure(report)
         if self._pool is None or self._source.fleeting:
             self._decide(len(report.chunk) - len(report.values))
-        if self._pool is None:
+        if self._pool is pool:
             return [report]
         # What waits was cut for the caller alone: it comes again, cut for all.
         waiting, self._waiting = self._waiting, deque()
         return [report, *(Report(chunk, []) for chunk in waiting)]
 
-    def wake(self) -> None:
-        # Without a pool no wait takes longer than its tasks; if it is given up now, none does.
-        if (pool := self._pool) is not None:
-            pool.wake()
+    def _help(self, seconds: float, cpu: float) -> bool:
+        """In the companion, again and again: see to the pool, or make one; tell if there is one.
 
-    def close(self) -> None:
-        self._companion.settled = True
+        The caller is at a task that has taken *seconds* by now, *cpu* of them processor time.
+        """
+        if self._pool is None:
+            choice = self._chooser.choose_beside(seconds, cpu, self._waiting)
+            if choice is None or choice.where == "serial":
+                return False
+            with self._companion.settings(), faster_switching:
+                self._start(choice)
         if self._pool is not None:
-            self._pool.close()
-        self._chooser.close(stayed=self._pool is None)
-
-    def _help(self, seconds: float) -> bool:
-        """In the companion: give what waits to a pool, for a task takes more than *seconds*."""
-        source = self._source
-        may_come = not (source.indexed or source.ended)  # an iterator does not say it
-        if self._pool is not None or not (self._waiting or may_come):
-            return False
-        self._facts.long = seconds
-        with self._companion.settings(), faster_switching:
-            self._start(self._chooser.choose())
-            self._share()
-        return True
+            self._pool.hear(0)
+            self._share(computing=True)
+        return self._pool is not None
 
     def _decide(self, handed_back: int = 0) -> None:
         """Choose again, knowing more; *handed_back* tasks of the last chunk were not run."""
-        facts, remaining = self._facts, self._source.remaining
-        if remaining is not None:
-            remaining += sum(map(len, self._waiting)) + handed_back
-        facts.remaining, facts.fleeting = remaining, self._source.fleeting
-        if remaining == 0 and not facts.fleeting:
+        if (choice := self._chooser.choose_again(self._waiting, handed_back)) is None:
             return
-        choice = self._chooser.choose()
         self._budget = choice.budget or self._budget
         if choice.where != "serial":
             self._start(choice)
@@ -166,57 +177,40 @@ class Auto(Executor):
 
     def _start(self, choice: Choice) -> None:
         """Make the pool; if it cannot be made, everything stays here."""
-        from pickle import PicklingError
-
+        workers = self._facts.workers
         try:
-            self._pool = self._make(choice.where, choice.waits)
+            self._pool = Pool(self._make(choice), workers)
+        except PackingTooSlow:
+            self._facts.seen.unpacked = choice.packing
+            self._come_back()
         except (PicklingError, ExecutorUnavailable) as error:
-            self._give_up(error, str(error))
+            self._give_up(error)
         else:
-            self._chooser.say(choice)
-            facts = self._facts
-            facts.pool, facts.seen.packing = choice.where, self._pool.packing
-            self.workers = facts.workers  # from now on, chunks are for all
+            self._chooser.begin(choice, self._pool.executor.packing)
+            self.workers = workers  # from now on, chunks are for all
+            self.window = 2 * workers  # for the pool to go on while the caller is at a task
 
-    def _share(self) -> None:
-        """Give the pool what waits, but what the caller computes until the pool is there."""
+    def _share(self, *, computing: bool = False) -> None:
+        """Give the pool what waits; rely on it when it is ready, and the caller not *computing*."""
         if (pool := self._pool) is None:
             return
-        if not self._away and pool.ready:
-            self._away = self._companion.settled = True
-        if self._away:
-            self.workers, self.window = pool.workers, pool.window
-        room = self.window if self._away else min(self._facts.workers - 1, pool.window)
-        while self._waiting and self._pool is not None and len(self._sent) < room:
-            chunk = self._waiting.popleft()
-            try:
-                self._send(chunk)
-            except Unsendable:
-                self._own.append(chunk)
-
-    def _send(self, chunk: Chunk) -> None:
-        """Give *chunk* to the pool; raise Unsendable if it must run here."""
-        assert self._pool is not None
+        if not (pool.away or pool.leaving or computing) and pool.executor.ready:
+            pool.away = self._companion.settled = True
+            self._chooser.compare()
+        if pool.away:
+            self.workers, self.window = pool.executor.workers, pool.executor.window
         try:
-            self._pool.submit(chunk)
+            pool.share(self._waiting, self._own)
         except ExecutorUnavailable as error:
-            self._waiting.append(chunk)
-            self._give_up(error, str(error))
-        else:
-            self._sent.append(chunk)
+            self._give_up(error)
 
-    def _collect(self, pool: Executor, seconds: float | None) -> list[Report]:
+    def _collect(self, pool: Pool, seconds: float | None) -> list[Report]:
         """Return the reports of the pool, but on what must run here."""
-        try:
-            reports = pool.wait(seconds)
-        except Exception as error:  # the function's: what a task raises is in its report
-            name = type(error).__name__
-            self._give_up(error, f"fn cannot be loaded in another process: {name}: {error}")
-            return []
         whole = []
-        for report in reports:
-            self._sent = [chunk for chunk in self._sent if chunk is not report.chunk]
-            if self._chooser.accept(report):
+        for report in pool.collect(0 if self._queue() else seconds):
+            if isinstance(report, Exception):
+                self._give_up(report)
+            elif self._chooser.accept(report):
                 whole.append(report)
             else:
                 self._own.append(report.chunk)
@@ -224,14 +218,28 @@ class Auto(Executor):
             self._come_back(self._facts.seen.unsendable)
         return whole
 
-    def _give_up(self, error: Exception, why: str) -> None:
-        """Stay in the caller for good: no worker can be started, or the function not be sent."""
+    def _reconsider(self) -> None:
+        """Leave the pool if it has lost against the loop; when it is empty, choose again."""
+        if (pool := self._pool) and pool.away and self._chooser.has_lost():
+            pool.away, pool.leaving = False, True
+            self.workers, self.window = 1, self._facts.workers
+        if pool and pool.leaving and not pool.sent:
+            pool.executor.close()
+            self._pool, self._facts.pool = None, "serial"
+            self._companion = Companion(self._source)
+            self._decide()
+
+    def _give_up(self, error: Exception) -> None:
+        """Stay in the caller for good: no worker can be started, or none has the function."""
+        why = str(error)
         if isinstance(error, ExecutorUnavailable):
-            self._come_back(str(error))
-            warn(f"parmap runs serially: {error}")
-        else:
-            self._facts.seen.unsendable = why
             self._come_back(why)
+            warn(f"parmap runs serially: {why}")
+            return
+        if not isinstance(error, PicklingError):
+            why = f"fn cannot be loaded in another process: {type(error).__name__}: {why}"
+        self._facts.seen.unsendable = why
+        self._come_back(why)
 
     def _come_back(self, obstacle: str = "") -> None:
         """Stay in the caller for good; what the pool has is run here, once more if need be."""
@@ -239,8 +247,7 @@ class Auto(Executor):
         self._chooser.say(self._chooser.choose())
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.close()
-        self._waiting.extend(self._sent)
-        self._sent.clear()
-        self._away, self._companion.settled = False, True
+            pool.executor.close()
+            self._waiting.extend(pool.sent)
+        self._companion.settled = True
         self.workers = self.window = 1

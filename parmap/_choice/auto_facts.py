@@ -10,15 +10,18 @@ from .._records.errors import ExecutorUnavailable
 from .._records.machine import gil_is_on, imported, interpreter
 from .._records.stack_frames import warn
 from .._workers import warm
+from .._workers.loading import expected, packages
 from .._workers.tasks import run_here
+from .comparison import Comparison
 from .history import recall, remember
 from .serial_or_parallel import COLD_START, WARM_START, Facts, Measured, decide, forgone
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from .._records.work import Call, Report
+    from .._engine.source import Source
+    from .._records.work import Call, Chunk, Report
     from .serial_or_parallel import Choice
 
     Tell = Callable[[object], None]
@@ -41,13 +44,16 @@ class Chooser:
     *tell* is given each choice as an event.
     """
 
-    def __init__(self, call: Call, workers: int, tell: Tell | None) -> None:
+    def __init__(self, call: Call, source: Source, workers: int, tell: Tell | None) -> None:
         known = recall(call.fn)
         self.facts = Facts(known or Measured(), workers, 0)
         self.facts.earlier = known is not None
         self.facts.gil = gil_is_on()
         self._call = call
+        self._source = source
         self._tell = tell
+        self._packages = packages(call.fn)
+        self._comparison: Comparison | None = None
         self._last: Choice | None = None
         self._untold: deque[object] = deque()
         self._said = False
@@ -55,11 +61,32 @@ class Chooser:
         self._refused = 0  # tasks so far that could not be sent, or their results
         self._lost = 0.0  # seconds in the caller since it is known that something cannot be sent
 
+    def choose_again(self, waiting: Iterable[Chunk], handed_back: int) -> Choice | None:
+        """Choose for what is left, *waiting* and *handed_back* tasks included; None: nothing is."""
+        facts = self.facts
+        facts.remaining, facts.fleeting = self._remaining(waiting), self._source.fleeting
+        if facts.remaining is not None:
+            facts.remaining += handed_back
+        if facts.remaining == 0 and not facts.fleeting:
+            return None
+        return self.choose()
+
+    def choose_beside(self, long: float, cpu: float, waiting: Iterable[Chunk]) -> Choice | None:
+        """Choose while a task goes on that has taken *long*, *cpu* of it processor time."""
+        facts = self.facts
+        facts.long, facts.long_cpu, facts.remaining = long, cpu, self._remaining(waiting)
+        return None if facts.remaining == 0 else self.choose()
+
+    def _remaining(self, waiting: Iterable[Chunk]) -> int | None:
+        """Return how many tasks are left, besides those that run; None if nobody knows."""
+        remaining = 0 if self._source.ended else self._source.remaining
+        return None if remaining is None else remaining + sum(map(len, waiting))
+
     def choose(self) -> Choice:
         """Choose by the facts as they stand."""
         facts = self.facts
         if facts.pool == "serial":
-            facts.start = WARM_START if warm.idle else max(WARM_START, COLD_START - _forgone)
+            facts.start, facts.loading = self._until_workers()
         self._last = decide(facts)
         if self._last.where == "processes":
             facts.can_start = can_start()
@@ -67,6 +94,13 @@ class Chooser:
                 self._try_sending(*self._sample)
             self._last = decide(facts)
         return self._last
+
+    def _until_workers(self) -> tuple[float, float]:
+        """Return what a start costs the caller, and how long workers load the function then."""
+        if (loading := warm.outlook(self._packages)) is None:
+            start, loading = COLD_START, expected(self._packages)
+            return max(WARM_START, start - _forgone), max(0.0, loading - _forgone)
+        return WARM_START, max(0.0, loading - _forgone)
 
     def say(self, choice: Choice) -> None:
         """Write *choice* to the logger "parmap", and keep it for `tell`.
@@ -80,6 +114,11 @@ class Chooser:
             from .._records.events import Chosen
 
             self._untold.append(Chosen(perf_counter(), choice.where, choice.why, choice.numbers))
+
+    def begin(self, choice: Choice, packing: float) -> None:
+        """Be told that what was chosen is there, and how long the function took to pickle."""
+        self.say(choice)
+        self.facts.pool, self.facts.seen.packing = choice.where, packing
 
     def tell(self) -> None:
         """Tell what was said: in the caller's thread, where not all is chosen."""
@@ -106,6 +145,7 @@ class Chooser:
         if not self._said and (self._tell or imported("logging")):
             self.say(self._last or self.choose())
         if seen.tasks:
+            seen.end_call(facts.pool)
             seen.unsendable = ""  # the next call's items and results are others
             remember(self._call.fn, seen)
         self.tell()
@@ -119,25 +159,57 @@ class Chooser:
         from .._wire.pickling import dumps, loads
         from .._wire.refusal import refusal
 
-        moved, seen = 0, self.facts.seen
+        moved, seconds, seen = 0, 0.0, self.facts.seen
         names = {"args[0]" if self._call.shape == "item" else "args": item, "result": result}
         for name, part in names.items():
             try:
                 with Spawning() as spawning:  # locks and their like travel out, not back
-                    data = dumps(part, None, spawning.reducers if name != "result" else None)
+                    reducers = spawning.reducers if name != "result" else None
+                    data = dumps(part, None, reducers)
+                    began = perf_counter()
+                    dumps(part, None, reducers)  # once more: the first may have imported something
+                    seconds += 2 * (perf_counter() - began)
                 if name == "result" and len(data) <= TRIED_BYTES:
                     loads(data)
                 moved += len(data)
             except Exception as error:
                 seen.unsendable = refusal(part, name, error)
                 return
-        seen.moved = moved
+        seen.moved, seen.moving = moved, seconds
+
+    # Whether the pool is worth it
+
+    def compare(self) -> None:
+        """Hold the pool against the caller from now on."""
+        facts = self.facts
+        self._comparison = Comparison(facts.pool, facts.seen, facts.workers)
+
+    def spend(self, seconds: float) -> None:
+        """Be told that *seconds* of the caller's went into the pool."""
+        if self._comparison is not None:
+            self._comparison.spend(seconds)
+
+    def has_lost(self) -> bool:
+        """Tell whether the pool has turned out slower than the loop; then it is not chosen again.
+
+        What was seen of the GIL is forgotten, if that was why.
+        """
+        facts = self.facts
+        if self._comparison is None or not self._comparison.is_lost:
+            return False
+        self._comparison = None
+        facts.seen.doubt(facts.pool)
+        if facts.pool == "threads":
+            facts.seen.looks = facts.seen.free = 0
+        return True
 
     def accept(self, report: Report) -> bool:
         """Learn from the *report* of a pool, and run here the tasks that could not be sent back.
 
         False if it is on a single task that could not be sent out: nobody has run that.
         """
+        if self._comparison is not None:
+            self._comparison.add(report)
         if self.facts.pool == "processes":  # threads share a lock, and measure each other
             self.measure(report)
         if report.loss is not None and report.loss.kind == "unpicklable" and len(report.chunk) == 1:

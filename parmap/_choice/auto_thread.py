@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextvars import copy_context
 from functools import partial
-from threading import Lock, Thread
-from time import perf_counter
+from threading import Lock, Thread, get_ident
+from time import perf_counter, sleep, thread_time
 
 from .._records.gil import LOOK, Probe
 from .._records.machine import settings
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 
 
 LONG = 0.01
-"""Seconds beyond the end of its time after which a chunk has met a long task: then workers are
-started beside it.  That costs a start for nothing if it was the last task; not doing it costs the
-others as long as it goes on."""
+"""Seconds beyond the end of its time after which a chunk has met a long task: then somebody is
+asked to help beside it."""
+
+SERVING = 0.004
+"""Seconds between two looks of who helps: each takes the GIL from the task for some 50 us, and a
+worker may wait for it; of a chunk of 20 ms, some 10 %."""
 
 HASTE = 0.0002
 """Seconds of switch interval while the companion starts workers."""
@@ -49,18 +53,29 @@ class Companion:
         self.settled = False
         self._source = source
         self._started = False
+        self._helps = False  # somebody does what can be done beside a long task
         self._lock = Lock()
         self._since = 0.0  # when the caller began to run a chunk; 0.0 if it does not
         self._ended = 0.0  # when it had run one
         self._steady = 0.0  # since when it has done nothing else for long
         self._asked = 0.0  # how long the input had taken in all by then
-        self._budget = 0.0  # how long the chunk may take
+        self._due = 0.0  # how long the chunk may take before it has met a long task
+        self._clock: int | None = None  # of the processor time of the caller's thread
+        self._cpu = 0.0  # what that said when it began
 
-    def begin(self, seen: Measured, budget: float, help_out: Callable[[float], bool]) -> None:
+    def begin(
+        self,
+        seen: Measured,
+        budget: float,
+        help_out: Callable[[float, float], bool],
+        *,
+        one: bool = False,
+    ) -> None:
         """Be told that the caller begins to run a chunk, for *budget* seconds.
 
-        What is measured goes to *seen*.  When a task takes longer than a number of seconds,
-        *help_out* of it tells whether it could help.
+        What is measured goes to *seen*.  While a task takes longer than it should (if it is the
+        only *one* of the chunk, than no time), *help_out* is called again and again with the
+        seconds it has taken and its processor time; less often when that tells that it helps.
         """
         if not (self._started or self.settled):
             self._started = True
@@ -70,11 +85,12 @@ class Companion:
                 Thread(target=look, name="parmap-companion", daemon=True).start()
             except RuntimeError:  # none can be started: then nobody helps
                 pass
-        self._budget = budget
+        self._due = LONG if one else budget + LONG
         self._asked = self._source.asked
         now = perf_counter()
         if now - self._ended > BREAK:
             self._steady = now
+        self._clock, self._cpu = _clock(), thread_time()
         self._since = now
 
     def end(self) -> None:
@@ -83,8 +99,14 @@ class Companion:
             self._since = 0.0
         self._ended = perf_counter()
 
-    def _look(self, seen: Measured, help_out: Callable[[float], bool], probe: Probe) -> None:
+    def _processor_time(self, seconds: float) -> float:
+        """Return that of the task under way; of one that computes if there is no clock for it."""
+        return seconds if self._clock is None else time.clock_gettime(self._clock) - self._cpu
+
+    def _look(self, seen: Measured, help_out: Callable[[float, float], bool], probe: Probe) -> None:
         while not self.settled:
+            if self._helps:
+                sleep(SERVING)
             asked, modules = self._source.is_asked, len(sys.modules)
             before = perf_counter()
             lasted, free = probe.look()
@@ -96,11 +118,19 @@ class Companion:
                 if self._steady < before and free is not None and modules == len(sys.modules):
                     seen.looks += lasted / LOOK  # first: whoever reads now takes it for held
                     seen.free += lasted / LOOK * free
-                long = self._budget + LONG
-                if before - since_asked > long:
+                long = before - since_asked
+                if long > self._due:
                     with self._lock:
-                        if self._since == since and help_out(long):
-                            return
+                        if self._since == since and not self.settled:
+                            self._helps = help_out(long, self._processor_time(long))
+
+
+def _clock() -> int | None:
+    """Return the clock that tells others the processor time of this thread, if there is one."""
+    try:
+        return time.pthread_getcpuclockid(get_ident())
+    except (AttributeError, OSError):
+        return None
 
 
 class FasterSwitching:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .._executors.queued import Queued
     from .._records.work import Call
     from .auto_facts import Tell
-    from .serial_or_parallel import Where
+    from .serial_or_parallel import Choice
 
 
 def choose(
@@ -87,10 +87,11 @@ def _choose(
         why = "failures are to be contained" if contained else "workers are to be initialized"
         return _elsewhere(call, workers, source, options), why
 
-    def make(where: Where, waits: bool) -> Executor:
-        if where == "processes":
-            return _processes(call, workers, source, options)
-        return _threads(call, options["workers"] if waits else workers)
+    def make(choice: Choice) -> Executor:
+        if choice.where == "processes":
+            return _processes(call, workers, source, options, choice.packing)
+        waiting = count(options["workers"], WAITING_THREADS)
+        return _threads(call, waiting if choice.waits else workers)
 
     return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
@@ -101,10 +102,16 @@ def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
     known = recall(call.fn) if isinstance(executor, Auto) else None
     return Sizes(
         None if size == "auto" else min(int(size), maxsize),
-        (known.tasks, known.cost) if known else None,
+        known.cost if known else None,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )
+
+
+WAITING_THREADS = 32
+"""Threads for tasks that were measured to wait, unless the call says how many, whatever the cores:
+what they wait for is elsewhere.  More would be faster still, but a server may take it ill: a
+hundred connections at once look like an attack."""
 
 
 def _threads(call: Call, workers: int | None) -> Executor:
@@ -157,7 +164,13 @@ def _check_depth(name: str) -> None:
         )
 
 
-def _own_processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
+def _own_processes(
+    call: Call,
+    workers: int,
+    source: Source,
+    options: dict[str, Any],
+    packing: float | None = None,
+) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
             "executor='processes' needs a POSIX system; executor='futures' runs on Windows too"
@@ -174,13 +187,23 @@ def _own_processes(call: Call, workers: int, source: Source, options: dict[str, 
         timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
         at_once=min(source.remaining or 0, workers),
+        packing=packing,
     )
 
 
-def _processes(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
-    """Return what stands for processes where nobody asked for an executor by name."""
+def _processes(
+    call: Call,
+    workers: int,
+    source: Source,
+    options: dict[str, Any],
+    packing: float | None = None,
+) -> Executor:
+    """Return what stands for processes where nobody asked for an executor by name.
+
+    With *packing*, seconds to pickle the function, the caller computes until workers have it.
+    """
     if os.name != "nt":
-        return _own_processes(call, workers, source, options)
+        return _own_processes(call, workers, source, options, packing)
     return _pool(call, "futures", workers)
 
 

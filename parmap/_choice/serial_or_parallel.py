@@ -35,11 +35,26 @@ SEEN = 0.001
 PACKED = 2.0
 """How often the time to pickle a function is spent: it is also sent to the workers, and loaded."""
 
+PACKING, QUICK = 0.05, 0.005
+"""Of what is left, what the function may take to pickle, and seconds that it may take anyway: if it
+is given up then, the call is no slower than that."""
+
 WAITING = 0.25
 """A task that uses less than this share of its time as processor time mostly waits."""
 
 FREE = 0.6
 """A task during which another thread gets to run at once this often has released the GIL."""
+
+CONTENTION = 6.0
+"""How much more a start must be worth for each processor that tasks wait for.  With two busy loops
+beside it on two cores a call has two thirds of one, and a half when a worker imports beside it: if
+that takes a fifth of the call, it costs a twentieth, which what the worker does then is to earn."""
+
+BESIDE = 0.03
+"""Seconds that other tasks would take, if they are as long as the one under way is by now, from
+which on workers are started beside it: half of what a start takes, for it goes on meanwhile."""
+
+MOST_DOUBT = 64  # calls for which a place that was slower than the loop is not tried again
 
 LOOKS = 4
 """How often another thread must have tried before `FREE` is believed."""
@@ -55,25 +70,55 @@ class Measured:
         looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
             *free*: for how much of that it could at once.
         moved: bytes of one input and one result, pickled.
+        moving: seconds it takes to pickle and unpickle one input and one result.
         packing: seconds it takes to pickle the function with all that it holds.
+        unpacked: seconds after which that was given up; 0.0 if it was not.
+        doubts: for a place that was slower than the loop, how often in a row, and in how many of
+            the next calls it is not tried again.
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
     tasks = moved = 0
-    wall = cpu = packing = looks = free = 0.0
+    wall = cpu = moving = packing = unpacked = looks = free = 0.0
     unsendable = ""
 
+    def __init__(self) -> None:
+        self.doubts: dict[Where, tuple[int, int]] = {}
+
     def again(self) -> Measured:
-        """Return what will hold for the next call, too: all but how long its tasks take."""
+        """Return what will hold for the next call, too: all but how long its tasks take.
+
+        What was seen of the GIL counts half as much each time: it may have been the machine's.
+        """
         new = Measured()
-        new.looks, new.free, new.moved = self.looks, self.free, self.moved
-        new.packing = self.packing
+        new.looks, new.free, new.moved = self.looks / 2, self.free / 2, self.moved
+        new.moving, new.packing, new.unpacked = self.moving, self.packing, self.unpacked
+        new.doubts = self.doubts
         return new
+
+    def doubt(self, where: Where) -> None:
+        """Keep that *where* was slower than the loop: the more often, the longer."""
+        lost = self.doubts.get(where, (0, 0))[0] + 1
+        self.doubts[where] = lost, 1 + min(MOST_DOUBT, 2**lost)
+
+    def end_call(self, well: Where) -> None:
+        """Let a call be over that ended *well* where it was: a doubt of others gets less."""
+        rests = {at: (lost, rest - 1) for at, (lost, rest) in self.doubts.items()}
+        self.doubts = {at: (lost, max(0, rest)) for at, (lost, rest) in rests.items() if at != well}
+
+    def is_doubted(self, where: Where) -> bool:
+        """Tell whether *where* is not to be tried in this call."""
+        return self.doubts.get(where, (0, 0))[1] > 0
 
     @property
     def cost(self) -> float:
         """Seconds a task takes in the caller."""
         return self.wall / self.tasks if self.tasks else 0.0
+
+    @property
+    def pace(self) -> float:
+        """Of a processor, what the tasks had: less than 1 if they wait, or others compute, too."""
+        return min(1.0, max(self.cpu / self.wall, 0.05)) if self.wall else 1.0
 
     @property
     def waits(self) -> bool:
@@ -94,11 +139,13 @@ class Facts:
         workers: how many tasks could run at the same time.
         remaining: how many are left; None if nobody knows.
         start: what it costs now to have worker processes, in seconds.
+        loading: how long they are expected to load the function, while the caller computes.
         gil: whether this interpreter has the lock.
         can_start: whether there is a Python to start worker processes with.
         fleeting: whether an item is of no use any more once the next is drawn.
         earlier: whether *seen* is of an earlier call.
-        long: seconds that a task goes on for beyond doubt; 0.0 if none does.
+        long: seconds that a task has taken and goes on; 0.0 if none is longer than usual.
+        long_cpu: seconds of processor time of these.
         pool: what was made a pool of; "serial" if nothing was.  Then *seen* says how large the
             function is.
         obstacle: what has shown that the tasks must run in the caller; "" if nothing has.
@@ -107,7 +154,7 @@ class Facts:
     start = WARM_START
     gil = can_start = True
     fleeting = earlier = False
-    long = 0.0
+    loading = long = long_cpu = 0.0
     pool: Where = "serial"
     obstacle = ""
 
@@ -115,6 +162,18 @@ class Facts:
         self.seen = seen
         self.workers = workers
         self.remaining = remaining
+
+    @property
+    def long_waits(self) -> bool:
+        """Whether the task that is long waits, so far."""
+        return self.long_cpu < WAITING * self.long
+
+    @property
+    def busy(self) -> float:
+        """Of a processor, what the tasks needed and did not get, as far as is known."""
+        if self.long:
+            return 0.0 if self.long_waits else max(0.0, 1 - self.long_cpu / self.long)
+        return 0.0 if self.seen.waits else 1 - self.seen.pace
 
     @property
     def doubtful(self) -> bool:
@@ -129,7 +188,8 @@ class Choice:
         where, why: the place, and the reason in words.
         numbers: what the reason rests on, by name.
         final: whether it is the caller for good.
-        waits: whether tasks may wait: then more threads than cores are of use.
+        waits: whether tasks wait: then more threads than cores are of use.
+        packing: seconds that the function may take to pickle.
         budget: seconds until the caller should choose again; 0.0 if nothing is known of that.
     """
 
@@ -138,8 +198,10 @@ class Choice:
         self.why = why
         self.numbers = numbers
         here = facts.obstacle or facts.seen.unsendable or facts.fleeting or facts.workers < 2
-        self.final = where == "serial" and bool(here or facts.pool != "serial")
-        self.waits = bool(facts.long) or facts.seen.waits
+        here = here or facts.pool != "serial" or why in (SLOWER, TOO_LARGE)
+        self.final = where == "serial" and bool(here)
+        self.packing = numbers["packing"]
+        self.waits = facts.long_waits if facts.long else facts.seen.waits
         self.budget = 0.0
         if facts.remaining is not None and facts.seen.wall >= SEEN and not facts.doubtful:
             self.budget = max(target(1), min(SOLO, 2 * numbers["left"]))
@@ -153,31 +215,51 @@ def decide(facts: Facts) -> Choice:
     """
     seen, cost, saved = facts.seen, facts.seen.cost, 1 - 1 / facts.workers
     left = seen.wall if facts.remaining is None else facts.remaining * cost
-    gain, start = left * saved, facts.start + PACKED * seen.packing
-    moving = seen.moved * MOVING + HANDLING
+    others = facts.long * (1 if facts.remaining is None else facts.remaining)
+    start = facts.start + PACKED * seen.packing
+    start += CONTENTION * facts.busy * (start + facts.loading)
+    beside_long = BESIDE + CONTENTION * facts.busy * (start + facts.loading)
+    gain = max(0.0, left - facts.loading) * saved
+    moving = max(seen.moving, seen.moved * MOVING + HANDLING)
     numbers = {"workers": facts.workers, "tasks": seen.tasks, "cost": cost, "left": left}
-    numbers |= {"start": start, "bytes": seen.moved, "long": facts.long}
+    numbers |= {"start": start, "loading": facts.loading, "moving": moving, "long": facts.long}
+    numbers["packing"] = most_packing = max(QUICK, PACKING * max(left, others))
+    too_large = most_packing < 2 * seen.unpacked
     processes: Where = "processes" if facts.can_start else "threads"
-    beside: Where = "threads" if seen.releases_gil or not facts.gil else processes
+    free = (seen.releases_gil or not facts.gil) and not seen.is_doubted("threads")
+    beside: Where = "threads" if free or facts.long_waits else processes
     rules: tuple[tuple[object, Where, str], ...] = (  # the first that holds
         (facts.obstacle, "serial", "{obstacle}"),
         (facts.workers < 2, "serial", "one worker is no faster than the caller"),
         (facts.fleeting, "serial", "items are of no use any more once the next is drawn"),
-        (facts.long, beside, "a task takes more than {long:.2g} s"),
+        (
+            others >= beside_long and not (too_large and beside == processes),
+            beside,
+            "a task takes more than {long:.2g} s",
+        ),
         (seen.wall < SEEN, "serial", "too little was measured to tell"),
         (facts.doubtful, "serial", "whether tasks wait, as in an earlier call, is to be seen"),
         (seen.waits and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
-        (gain < WARM_START, "serial", "what is left is worth less than any start"),
-        (not facts.gil, "threads", "this interpreter has no GIL"),
-        (seen.releases_gil, "threads", "tasks of {cost:.2g} s release the GIL"),
-        (gain < start, "serial", "{left:.2g} s are left, worth less than a start of {start:.2g} s"),
-        (moving > cost * saved, "serial", "moving {bytes} bytes a task costs more than it saves"),
+        (left * saved < WARM_START, "serial", "what is left is worth less than any start"),
+        (free and not facts.gil, "threads", "this interpreter has no GIL"),
+        (free, "threads", "tasks of {cost:.2g} s release the GIL"),
+        (gain < start, "serial", LITTLE_LEFT if facts.loading < start else TO_LOAD),
+        (moving > cost * saved, "serial", "moving its data costs {moving:.2g} s a task"),
         (seen.unsendable, "serial", "{unsendable}"),
+        (seen.is_doubted("processes"), "serial", SLOWER),
+        (too_large, "serial", TOO_LARGE),
         (True, processes, "{left:.2g} s are left, in tasks of {cost:.2g} s"),
     )
     where, why = next((where, why) for holds, where, why in rules if holds)
-    why = why.format(obstacle=facts.obstacle, unsendable=seen.unsendable, **numbers)
-    return Choice(where, why, facts, numbers)
+    choice = Choice(where, why, facts, numbers)
+    choice.why = why.format(obstacle=facts.obstacle, unsendable=seen.unsendable, **numbers)
+    return choice
+
+
+TOO_LARGE = "the function takes too long to pickle"
+SLOWER = "worker processes were slower than the loop"
+LITTLE_LEFT = "{left:.2g} s are left, worth less than a start of {start:.2g} s"
+TO_LOAD = "{left:.2g} s are left, and workers need {loading:.2g} s to load the function"
 
 
 def forgone(seen: Measured, workers: int) -> float:

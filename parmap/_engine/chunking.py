@@ -49,13 +49,13 @@ def budget(workers: int, *, contain_failures: bool = False) -> float:
 class Sizes:
     """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None; at *most*.
 
-    *known* is how many tasks were measured earlier and what one of them took, in seconds.
+    *known* is what a task of an earlier call took, in seconds: for the first chunk a guess.
     """
 
     def __init__(
         self,
         fixed: int | None = None,
-        known: tuple[int, float] | None = None,
+        known: float | None = None,
         *,
         contain_failures: bool = False,
         most: int | None = None,
@@ -63,8 +63,8 @@ class Sizes:
         self._fixed = fixed
         self._contain_failures = contain_failures
         self._most = most
-        self._largest = known[0] if known else 0
-        self.cost = known[1] if known else None  # seconds a task, estimated
+        self._largest = 1 if known is not None else 0
+        self.cost = known  # seconds a task, estimated
 
     def learn(self, tasks: int, seconds: float) -> None:
         """Take into account that *tasks* tasks took *seconds* where they ran."""

@@ -21,19 +21,21 @@ Guaranteed:
 from __future__ import annotations
 
 import atexit
-import pickle
 from contextlib import closing, suppress
 from math import inf
 from time import monotonic, perf_counter
 
 from .._engine.interfaces import Executor
+from .._records.c_modules import pickle
 from .._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from .._records.work import Call, Chunk, Loss, Report, Unsendable
 from .._wire.channel import STALLED
-from .._wire.messages import LACKING, READY, STALE, UNFIT, SerializedCall
+from .._wire.messages import DONE, LACKING, READY, STALE, UNFIT, SerializedCall
 from .._workers import warm
 from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
+from .._workers.loading import packages
+from .._workers.process import LOAD
 from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE
 from .._workers.timeout import overdue
 
@@ -71,11 +73,15 @@ class Processes(Executor):
         timeout: float | None = None,
         most: int | None = None,
         at_once: int = 0,
+        packing: float | None = None,
     ) -> None:
         """Start *at_once* workers; raise PicklingError if the function cannot be sent.
 
-        A task has *timeout* seconds, a worker does at *most* so many tasks.
+        A task has *timeout* seconds, a worker does at *most* so many tasks.  With *packing*, the
+        seconds that the function may take to pickle, workers that are not prepared for it load it
+        before they are relied on: until all have, `window` counts those that have.
         """
+        ahead = packing is not None
         self.workers = self.window = workers
         self._budget = budget
         self._timeout = timeout
@@ -85,11 +91,16 @@ class Processes(Executor):
         self._news: list[Report] = []
         self._abortive = 0
         self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
+        self._packages = packages(call.fn)
+        self._ahead = ahead and warm.prepared(self._packages) < workers
         try:
+            if ahead:
+                at_once = 0 if warm.idle else 1
             self._lease.start(at_once)
             if len(self._lease) < at_once:
                 self.workers = self.window = len(self._lease)
-            self._call = SerializedCall(call, shared=True)  # while they boot
+            self._call = SerializedCall(call, shared=True, seconds=packing)  # while they boot
+            self._load_ahead()
         except BaseException:
             self.close()
             raise
@@ -100,21 +111,50 @@ class Processes(Executor):
 
     @property
     def ready(self) -> bool:
-        return len(warm.idle) >= self.workers or self._lease.any_ready
+        return not self._ahead
 
     def submit(self, chunk: Chunk) -> None:
         worker = self._choose(len(chunk))
         if worker is None:
             self._requeue(chunk, "there is no worker for it")
             return
-        assert self._call is not None
         try:
-            worker.ask(self._call, chunk, self._budget, self._timeout)
+            self._ask(worker, chunk)
         except pickle.PicklingError as error:
             self._lease.put(worker)
             raise Unsendable(str(error)) from error
+
+    def _ask(self, worker: WorkerProcess, chunk: Chunk) -> None:
+        assert self._call is not None
+        worker.missing = self._packages - worker.packages
+        try:
+            worker.ask(self._call, chunk, self._budget, self._timeout)
         except OSError:  # it is dead, or stuck
             self._on_death(worker, "crash")
+
+    def _load_ahead(self) -> None:
+        """Have workers load the function: all but one, and that when another has it.
+
+        For until then the caller computes itself, and has a core for that.
+        """
+        if not self._ahead or self._call is None:
+            return
+        lease, digest = self._lease, self._call.digest
+        self.window = lease.loaded(digest)
+        if len(lease) < (wanted := self.workers if self.window else max(1, self.workers - 1)):
+            lease.fill(wanted, digest)
+            if len(lease) < wanted:  # more cannot be started
+                self.workers = len(lease)
+        for worker in lease.take_without(digest):
+            self._ask(worker, LOAD)
+        self.window = lease.loaded(digest)
+        if self.window >= self.workers:
+            self._rely()
+
+    def _rely(self) -> None:
+        """Give tasks to all workers from now on, also to new ones."""
+        self._ahead = False
+        self.window = self.workers
 
     def wait(self, seconds: float | None) -> list[Report]:
         end = inf if seconds is None else monotonic() + seconds
@@ -127,6 +167,7 @@ class Processes(Executor):
                     woken = True
                 elif worker in self._lease:  # else retired a moment ago
                     self._on_message(worker, died=died)
+            self._load_ahead()
             if self._news or (left <= 0 and not events):
                 break
         news, self._news = self._news, []
@@ -146,7 +187,8 @@ class Processes(Executor):
 
     def _choose(self, tasks: int) -> WorkerProcess | None:
         """Return a worker that may do so many *tasks* more; None if there cannot be one."""
-        while worker := self._lease.take():
+        digest = self._call.digest if self._call else b""
+        while worker := self._lease.take(digest):
             if self._most is None or worker.served + tasks <= self._most:
                 return worker
             self._lease.retire(worker, GRACE)
@@ -154,6 +196,8 @@ class Processes(Executor):
         return None
 
     def _requeue(self, chunk: Chunk, why: str) -> None:
+        if not chunk:  # it was to load the function, and another will
+            return
         self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
 
     def _expire(self) -> float:
@@ -185,6 +229,10 @@ class Processes(Executor):
             worker.ready = True
         elif chunk is None or call is None:
             return
+        elif kind == DONE and worker.is_loading:
+            worker.has_loaded(message.header[0])
+            self._abortive = 0
+            self._lease.put(worker)
         elif kind == STALE:
             self._lease.retire(worker)
             self._requeue(chunk, "modules that the worker had imported were edited")
@@ -203,7 +251,10 @@ class Processes(Executor):
             self._abortive = 0
             report = call.report(chunk, message)
             worker.served += len(report.values)
-            self._news.append(report)
+            if kind == DONE:
+                worker.packages |= worker.missing
+            if chunk:
+                self._news.append(report)
             if worker.status[RUNNING] == LEAVING:
                 self._lease.retire(worker, GRACE)
             else:
@@ -224,8 +275,9 @@ class Processes(Executor):
             if worker.ready:
                 raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
             raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
-        if chunk is None:
+        if not chunk:
             return
+        self._rely()  # who has crashed must not run in the caller
         if running == IDLE and chunk.start not in self._unbegun:
             self._unbegun.add(chunk.start)
             unused = True

@@ -4,9 +4,9 @@ It wakes up at moments that have nothing to do with what the others do, and find
 held.  If it has to wait, it gives its processor up, which the system counts: so waiting for the GIL
 is not taken for waiting for a processor, however busy the machine and long a switch interval is.
 With the GIL's own state as the truth, sampled from C, the share was right within 0.1 for tasks that
-hold it always or hardly ever, alone and at load 12 on two cores, at intervals of 0.1 to 100 ms, and
-for those that hold it in part never more than 0.1 too high, and up to 0.28 too low: a thread that
-waits loses races for it, as another task would.
+hold it always or hardly ever, alone and at load 12 on two cores, at intervals of 0.1 to 100 ms. For
+those that hold it in part it was at most 0.1 too high and up to 0.28 too low: a thread that waits
+loses races for it, as another task would.
 """
 
 from __future__ import annotations

@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import select
 import sys
 from struct import Struct
+
+from .._records.c_modules import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -211,10 +212,10 @@ class Watched(Channel):
 
     def __init__(self, line: socket, pidfd: int) -> None:
         """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
-        import socket
-
         line.setblocking(False)
         if NO_SIGPIPE:
+            import socket
+
             line.setsockopt(socket.SOL_SOCKET, NO_SIGPIPE, 1)
         self.fd = line.fileno()
         self.whole = True

@@ -11,7 +11,7 @@ from types import CodeType, FunctionType, ModuleType
 
 from . import reducers
 from .by_value import reduce_class, reduce_function
-from .importable import by_value
+from .importable import by_value, is_importable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
             if (reduce := self.table.get(kind)) is not None:
                 return reduce(obj)
             if kind is FunctionType:
-                if obj.__code__ is reducers.DISPATCHER.__code__ and not _importable(obj):
+                if obj.__code__ is reducers.DISPATCHER.__code__ and not is_importable(obj):
                     return reducers.reduce_dispatching(obj)
                 if obj.__code__ is reducers.DISPATCHER.dispatch.__code__:
                     return reducers.reduce_dispatch(obj)
@@ -50,7 +50,7 @@ def cloud_pickler() -> type[pickle.Pickler]:
                 return reduce_class(obj, self._reduce(obj))
             if issubclass(kind, ModuleType):
                 return reducers.reduce_module(obj)
-            if kind is LRU_CACHE and not _importable(obj):
+            if kind is LRU_CACHE and not is_importable(obj):
                 return reducers.reduce_cache(obj)
             if issubclass(kind, io.TextIOWrapper) and not _is_standard(obj):
                 # cloudpickle would send what an open file holds, as another kind of file
@@ -95,16 +95,6 @@ def _registered(name: Any) -> Iterator[None]:
     finally:
         with suppress(ValueError):  # another thread has done it
             cloudpickle.unregister_pickle_by_value(module)
-
-
-def _importable(obj: Any) -> bool:
-    """Tell whether a fresh interpreter finds *obj* under its name."""
-    found: Any = sys.modules.get(obj.__module__)
-    if found is None or by_value(obj.__module__):
-        return False
-    for name in obj.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is obj
 
 
 def _is_standard(stream: object) -> bool:

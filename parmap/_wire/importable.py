@@ -37,6 +37,16 @@ def by_value(name: object) -> bool:
     return module is not None and (away.get(name) is module or _verdict(name, module) is False)
 
 
+def is_importable(obj: Any) -> bool:
+    """Tell whether a fresh interpreter finds *obj*, a function or a class, under its name."""
+    found: Any = sys.modules.get(obj.__module__)
+    if found is None or by_value(obj.__module__):
+        return False
+    for name in obj.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is obj
+
+
 def names_away(data: bytes) -> bool:
     """Tell whether the pickle *data* refers to one of the modules in `away`."""
     names = [name.encode() for name in tuple(away)]

@@ -6,12 +6,12 @@ The caller sends `RUN`, and the worker answers; `FORGET` has no answer.  A worke
 
 from __future__ import annotations
 
-import pickle
 import sys
 from contextlib import nullcontext, suppress
 from time import perf_counter
 from weakref import WeakValueDictionary
 
+from .._records.c_modules import pickle
 from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
 from .channel import Message
 from .importable import learn, look
@@ -39,6 +39,10 @@ DIGEST = 16  # bytes
 COPIED = 2**16  # bytes from which on a buffer is left out of the pickle: below, a copy is cheaper
 TRIED_BYTES = 65536  # larger results are not unpickled on trial: it would cost as much as the task
 PLAIN = {int, float, str, bytes, bool, type(None)}  # no module of theirs needs to be found
+COPYING = 0.6e-9  # seconds to put a byte into shared memory, as measured with 100 MB
+MOST_COPYING = 5.0
+"""What the copying of large buffers may take, in units of what pickling may: how long it will take
+is known before, so that nothing of it can be in vain."""
 NO_CHANGE, LAST_STATE, NEW_STATE = range(3)  # of what a worker enters: the last again, as it was
 
 
@@ -98,8 +102,11 @@ class SerializedCall:
         known = _regions.get(skeleton)
         if known is not None and known.holds(buffers):
             return known
+        size = sum(buffer.nbytes for buffer in buffers)
+        if deadline is not None and size * COPYING > MOST_COPYING * deadline.seconds:
+            raise TimeIsUp
         try:
-            region = _regions[skeleton] = Region(buffers, deadline.check if deadline else None)
+            region = _regions[skeleton] = Region(buffers)
         except (AttributeError, OSError):
             self.data = dumps(call, None, self._handles.reducers, deadline=deadline)
             return None
@@ -222,6 +229,9 @@ _regions: WeakValueDictionary[bytes, Region] = WeakValueDictionary()
 
 
 def _digest(data: bytes) -> bytes:
-    from hashlib import blake2b
+    try:
+        from _blake2 import blake2b  # hashlib loads OpenSSL, which costs 5 ms
+    except ImportError:  # not CPython
+        from hashlib import blake2b
 
     return blake2b(data, digest_size=DIGEST).digest()

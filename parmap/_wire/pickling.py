@@ -8,10 +8,10 @@ from __future__ import annotations
 import copyreg
 import functools
 import io
-import pickle
 import sys
 from time import perf_counter
 
+from .._records.c_modules import pickle
 from .importable import away, names_away
 from .memmap import PROTOCOL, of_numpy
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     Reducer = Callable[[Any], Any]
 
     Reducers = Mapping[type, Reducer] | None
+    Keep = Callable[..., bool] | None
 
 
 APART = 2**20
@@ -91,35 +92,51 @@ def dumps(
     """
     before = 0 if apart is None else len(apart)
     keep = None if apart is None else functools.partial(_keep, apart, least)
+    file = io.BytesIO if deadline is None else deadline.file
     table = _table() if makers else _made
     if reducers:
         table = {**table, **reducers}
     if "cloudpickle" not in sys.modules or not _by_user():
-        try:
-            if table or deadline is not None:
-                buffer = io.BytesIO() if deadline is None else deadline.file()
-                pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
-                # A dict, and no ChainMap, is what C looks into fast.
-                pickler.dispatch_table = {**copyreg.dispatch_table, **table}
-                pickler.dump(obj)
-                data = buffer.getvalue()
-            else:
-                data = pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
-            # Both names of the script's module end in this.
-            if b"_main__" not in data and not (away and names_away(data)):
-                return data
-        except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
-            pass
-        if apart is not None:
-            del apart[before:]
+        for attempt in (_plain, _with_functions):
+            try:
+                data = attempt(obj, keep, table, file)
+                # Both names of the script's module end in this.
+                if not (b"_main__" in data or (away and names_away(data))):
+                    return data
+            except Exception:  # noqa: S110 - any refusal, also of a foreign __reduce__
+                pass
+            if apart is not None:
+                del apart[before:]
     from .cloud_pickler import cloud_pickler
 
     cloud = cloud_pickler() if deadline is None else deadline.without(cloud_pickler)
-    file = io.BytesIO if deadline is None else deadline.file
     buffer = file()
-    pickler = cloud(buffer, protocol=PROTOCOL, buffer_callback=keep)
+    pickler: Any = cloud(buffer, protocol=PROTOCOL, buffer_callback=keep)
     pickler.table, pickler.file = table, file
     pickler.dump(obj)
+    return buffer.getvalue()
+
+
+def _plain(obj: object, keep: Keep, table: Reducers, file: Callable[[], io.BytesIO]) -> bytes:
+    """Return the pickle of *obj* that pickle makes, which may name what no worker has."""
+    if not table and file is io.BytesIO:
+        return pickle.dumps(obj, PROTOCOL, buffer_callback=keep)
+    buffer = file()
+    pickler: Any = pickle.Pickler(buffer, PROTOCOL, buffer_callback=keep)
+    if table:  # a dict, and no ChainMap, is what C looks into fast
+        pickler.dispatch_table = {**copyreg.dispatch_table, **table}
+    pickler.dump(obj)
+    return buffer.getvalue()
+
+
+def _with_functions(
+    obj: object, keep: Keep, table: Reducers, file: Callable[[], io.BytesIO]
+) -> bytes:
+    """Return the pickle of *obj* with functions in it, for which cloudpickle is not needed."""
+    from .plain_functions import FunctionPickler
+
+    buffer = file()
+    FunctionPickler(buffer, keep, table or {}).dump(obj)
     return buffer.getvalue()
 
 

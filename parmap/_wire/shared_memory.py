@@ -7,11 +7,10 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 ALIGNED = 64  # bytes: what vector instructions like, and a line of the cache
-STEP = 2**24  # bytes to copy at once: 10 ms
 BLOCK = 2**16  # bytes to compare at once: they stay in the cache
 
 
@@ -20,22 +19,15 @@ class Region:
 
     __slots__ = ("__weakref__", "fd", "name", "sizes")
 
-    def __init__(
-        self, buffers: Sequence[memoryview], check: Callable[[], object] | None = None
-    ) -> None:
-        """Copy *buffers*; raise OSError, or AttributeError, if there is no such memory here.
-
-        *check* is called now and then, and may raise.
-        """
+    def __init__(self, buffers: Sequence[memoryview]) -> None:
+        """Copy *buffers*; raise OSError, or AttributeError, if there is no such memory here."""
         self.name = os.urandom(16)
         self.sizes = [len(buffer) for buffer in buffers]
         self.fd = os.memfd_create("parmap-region")
         for begin, buffer in zip(_begins(self.sizes), buffers, strict=True):
             done = 0
             while done < len(buffer):
-                done += os.pwrite(self.fd, buffer[done : done + STEP], begin + done)
-                if check is not None:
-                    check()
+                done += os.pwrite(self.fd, buffer[done:], begin + done)
 
     def __del__(self) -> None:
         if hasattr(self, "fd"):

@@ -6,10 +6,11 @@ That is the values of context variables, and what functions look up in the modul
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from contextvars import ContextVar, copy_context
 from weakref import WeakKeyDictionary
+
+from .._records.c_modules import pickle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,9 +15,7 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import select
-import signal
 import sys
 from _thread import RLock
 from contextlib import nullcontext
@@ -25,6 +23,7 @@ from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
 
+from .._records.c_modules import pickle, signal
 from .._records.work import Chunk, Report
 from .._wire import messages
 from .._wire.channel import Channel, Message
@@ -67,6 +66,7 @@ def handle_request(
     *receive_fd* is asked for the descriptors that come with it, if there are any.
     """
     status[RUNNING] = LOADING
+    began = perf_counter()
     function, (start, budget, timeout), enters, has_tracker = request.header
     digest, has_function, initializer, sizes, number = function
     buffers = request.buffers
@@ -124,6 +124,8 @@ def handle_request(
     _granted = _granted or _limits()
     # Both may have brought values of context variables.
     report = call.run(arrived.run, run_chunk, call.obj, chunk, budget, status, timeout)
+    if not chunk:  # what took time is the loading
+        report.seconds = perf_counter() - began
     if _limits() != _granted:  # the next task shall not have them
         status[RUNNING] = LEAVING
     return _pack_report(report, [] if receive_fd else None)

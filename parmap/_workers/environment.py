@@ -10,11 +10,13 @@ looked up so that without them nothing but their own part is missing.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from contextlib import suppress
 
+from .._records.c_modules import pickle
 from .._records.machine import grant, imported, usable_cpus
+from .._wire.importable import by_value
+from .._wire.memmap import PROTOCOL
 from .._wire.pickling import dumps, loads
 from .tasks import nested
 
@@ -76,7 +78,7 @@ class TaskEnvironment:
         global _taken
         taken = _taken  # other threads may have others
         if state != taken[0]:
-            _taken = taken = state, pickle.dumps(state, pickle.HIGHEST_PROTOCOL)
+            _taken = taken = state, pickle.dumps(state, PROTOCOL)
         self.state = taken[1]
 
     def at_start(self) -> dict[str, str]:
@@ -152,7 +154,9 @@ def _filters() -> list[tuple[str, bytes]] | None:
         pickles = []
         for entry in filters:
             with suppress(Exception):  # odd as it is, it has no meaning but here
-                pickles.append((entry[2].__module__, dumps(entry)))
+                # Python's own filters speak of the text "__main__", which `dumps` is wary of.
+                pickled = (dumps if by_value(entry[2].__module__) else pickle.dumps)(entry)
+                pickles.append((entry[2].__module__, pickled))
         _pickled = known = filters, pickles
     return known[1]
 

@@ -55,9 +55,14 @@ class Lease:
         """Return those that work at a chunk."""
         return {worker for worker in self._by_fd.values() if worker.chunk}
 
-    def acquire(self) -> WorkerProcess:
-        """Return one more worker; raise OSError if there cannot be one."""
-        worker = warm.lend(self._environment)
+    def loaded(self, digest: bytes) -> int:
+        """Return how many of them have loaded the function with this *digest*."""
+        workers = set(self._by_fd.values())
+        return sum(digest in worker.functions and not worker.is_loading for worker in workers)
+
+    def acquire(self, digest: bytes | None = None) -> WorkerProcess:
+        """Return one more worker, see `warm.lend`; raise OSError if there cannot be one."""
+        worker = warm.lend(self._environment, digest)
         for fd in worker.fds():
             self._by_fd[fd] = worker
             self._poll.register(fd, select.POLLIN)
@@ -76,11 +81,34 @@ class Lease:
             if not self._size:
                 raise _unavailable(error) from error
 
-    def take(self) -> WorkerProcess | None:
-        """Take a free worker, if need be a new one; None if there cannot be one."""
+    def fill(self, workers: int, digest: bytes) -> None:
+        """Have so many in all, some of which may be loading a function; see `start`."""
+        try:
+            while self._size < workers:
+                worker = self.acquire(digest)
+                if not worker.is_loading:
+                    self._free.append(worker)
+        except OSError as error:
+            if not self._size:
+                raise _unavailable(error) from error
+
+    def take(self, digest: bytes) -> WorkerProcess | None:
+        """Take a free worker, if need be a new one; None if there cannot be one.
+
+        Rather one that has loaded the function with this *digest*.
+        """
         if not self._free:
             self.start(1)
-        return self._free.pop() if self._free else None
+        if not self._free:
+            return None
+        has = [digest in worker.functions for worker in self._free]
+        return self._free.pop(has.index(True) if True in has else -1)
+
+    def take_without(self, digest: bytes) -> list[WorkerProcess]:
+        """Take all free workers that have not loaded the function with this *digest*."""
+        taken = [worker for worker in self._free if digest not in worker.functions]
+        self._free = [worker for worker in self._free if worker not in taken]
+        return taken
 
     def put(self, worker: WorkerProcess) -> None:
         """Let *worker* be free."""
@@ -121,6 +149,9 @@ class Lease:
         """Give all back that are free or soon will be, and kill the others."""
         # Those that are not lent any more are those of the process that this one was forked from.
         lent = {worker for worker in self._by_fd.values() if worker in warm.lent}
+        for worker in [worker for worker in lent if worker.is_loading and worker.channel.whole]:
+            warm.give_back(worker)  # the next call may need what it loads
+            lent.discard(worker)
         for worker in lent:
             worker.channel.patience = GRACE
             worker.status[STOP] = 1 if worker.chunk else 0

@@ -12,8 +12,8 @@ would fire when the *thread* ends that started the worker.
 from __future__ import annotations
 
 import os
-import signal
 
+from .._records.c_modules import signal
 from .._records.machine import above_streams
 
 _ends: list[int] = []  # of the pipe: for reading, for writing

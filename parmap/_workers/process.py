@@ -11,24 +11,43 @@ from __future__ import annotations
 
 import os
 import select
-import socket
-import subprocess
-from contextlib import suppress
-from signal import SIGKILL, Signals
+from contextlib import closing, suppress
 from time import monotonic, perf_counter, sleep
 
+from .._records.c_modules import signal
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
+from .._records.work import Chunk
 from .._wire.channel import STALLED, Message, Watched
 from .._wire.locks_and_queues import Spawning
-from .._wire.messages import FORGET, LAST_STATE, NEW_STATE, NO_CHANGE, SerializedCall
+from .._wire.messages import (
+    DONE,
+    FORGET,
+    LAST_STATE,
+    NEW_STATE,
+    NO_CHANGE,
+    READY,
+    SerializedCall,
+)
+from .loading import NONE, expected, learn
 from .parent_death import parent_pipe
+from .program import Program, options
 from .status_block import IDLE, RUNNING, SINCE, StatusBlock, dump_signal, status_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._records.work import Chunk
+    import socket
+
     from .environment import TaskEnvironment
+    from .loading import Packages
+else:
+    try:
+        import _socket as socket  # what `socket` adds, thousands of names, costs 3 ms
+    except ImportError:  # not CPython
+        import socket
+
+LOAD = Chunk(0, ())
+"""No task at all: who is asked for it loads the function."""
 
 DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
 LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
@@ -37,8 +56,8 @@ LONGEST = 86400.0  # seconds to wait at once: the system takes no number, howeve
 # "-P" the current directory shadows nothing.  The caller's path comes with the first request.
 _BOOT = """\
 import sys
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
+from _frozen_importlib import module_from_spec
+from _frozen_importlib_external import PathFinder
 spec = PathFinder.find_spec("parmap", [{root!r}])
 sys.modules["parmap"] = parmap = module_from_spec(spec)
 spec.loader.exec_module(parmap)
@@ -59,6 +78,8 @@ class WorkerProcess:
         chunk: the chunk it works at; None if it waits.
         served: how many tasks it has run.
         ready: whether it has begun to answer.
+        packages: what it is known to have imported, see `loading`, and *missing*, what it had not
+            when it was asked last.
         ended_abruptly: whether it was killed because the program is at its end.
     """
 
@@ -71,25 +92,18 @@ class WorkerProcess:
         self.chunk: Chunk | None = None
         self.served = 0
         self.ready = False
+        self.packages: Packages = NONE
+        self.missing: Packages = NONE
         self.ended_abruptly = False
         self._pidfd = -1
         ours, theirs = (
             socket.socket(fileno=above_streams(line.detach())) for line in socket.socketpair()
         )
-        with ours, theirs, status_file() as file:
+        with closing(ours), closing(theirs), status_file() as file:
             numbers = theirs.fileno(), file.fileno(), parent_pipe()[1]
             boot = _BOOT.format(", ".join(map(str, numbers)), root=os.path.abspath(PACKAGE + ".."))
-            flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-            self._process = subprocess.Popen(
-                [interpreter(), *flags, "-P", "-c", boot],
-                pass_fds=numbers,
-                # A group, see `kill`; and no terminal: a task that asked there would be stopped.
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=_stream(1),
-                stderr=_stream(2),
-                env=environment.at_start(),
-            )
+            words = [interpreter(), *options(), "-P", "-c", boot]
+            self._process = Program(words, numbers, environment.at_start())
             self.block = StatusBlock(file.fileno())
             self.status = self.block.status
             with suppress(AttributeError, OSError):  # not Linux
@@ -100,6 +114,41 @@ class WorkerProcess:
     def pid(self) -> int:
         """The process id."""
         return self._process.pid
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether it was asked for nothing but to load a function, and has not answered yet."""
+        return self.chunk is LOAD
+
+    def has_loaded(self, seconds: float) -> None:
+        """Be told that it has the function it was asked to load, which took it so many *seconds*.
+
+        It is free then.
+        """
+        self.chunk = None
+        learn(self.missing, seconds)
+        self.packages |= self.missing
+
+    def until_loaded(self, packages: Packages) -> float:
+        """Return in how many seconds it can have imported *packages*, while no call has it."""
+        coming = self.missing if self.is_loading else NONE
+        spent = perf_counter() - self.status[SINCE]
+        return max(0.0, expected(coming) - spent) + expected(packages - self.packages - coming)
+
+    def hear(self) -> None:
+        """Take what it has said while no call has it: that it runs, and what it has loaded."""
+        try:
+            while self.is_loading and self.readable(0):
+                message = self.channel.receive()
+                if message.kind == DONE:
+                    self.has_loaded(message.header[0])
+                elif message.kind == READY:
+                    self.ready = True
+                else:  # it could not: who needs the function will hear of it
+                    self.functions.clear()
+                    self.chunk = None
+        except (EOFError, MemoryError):
+            self.kill()
 
     def fds(self) -> list[int]:
         """Return the descriptors on which news of this worker comes, the channel first."""
@@ -150,7 +199,9 @@ class WorkerProcess:
         """Return where its task stands, if it can say so in time."""
         dump = ""
         end = monotonic() + DUMPING
-        self._process.send_signal(dump_signal())
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, dump_signal())
         while monotonic() < end and (not dump or dump != self.block.stack_dump()):
             dump = self.block.stack_dump()
             sleep(0.001)
@@ -158,8 +209,9 @@ class WorkerProcess:
         return dump
 
     def reset(self) -> None:
-        """Be as a worker that no call has yet."""
-        self.chunk = None
+        """Be as a worker that no call has yet; it may go on to load a function."""
+        if not self.is_loading:
+            self.chunk = None
         self.told = False
         self.channel.patience = STALLED
 
@@ -174,7 +226,7 @@ class WorkerProcess:
         if self._process.returncode is None:  # else the number may be somebody else's by now
             for kill in (os.killpg, os.kill):  # a task may have left the group
                 with suppress(ProcessLookupError, PermissionError):
-                    kill(self.pid, SIGKILL)
+                    kill(self.pid, signal.SIGKILL)
 
     def end(self, patience: float) -> str:
         """Close the channel, wait *patience* seconds for the process, kill it; say how it ended."""
@@ -183,15 +235,16 @@ class WorkerProcess:
             if self._pidfd >= 0:
                 _poll(self._pidfd, patience)
                 patience = 0.0
-            self._process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            self._process.wait()
+            if not self._process.wait(patience):
+                self.kill()
+                self._process.wait()
         finally:
             self._close_pidfd()
         code = self._process.returncode
         if code is None or code >= 0:
             return f"worker {self.pid} ended with exit code {code}"
+        from signal import Signals  # with names, which are slow to import
+
         try:
             name = Signals(-code).name
         except ValueError:
@@ -206,7 +259,7 @@ class WorkerProcess:
 
     def disown(self) -> None:
         """Let go of it without a sign: it is the worker of the process that we were forked from."""
-        self._process.returncode = 0  # keeps Popen from warning that it still runs
+        self._process.returncode = 0  # nobody here waits for it
         self.channel.close()
         self._close_pidfd()
 
@@ -214,15 +267,6 @@ class WorkerProcess:
         fd, self._pidfd = self._pidfd, -1
         if fd >= 0:
             os.close(fd)
-
-
-def _stream(fd: int) -> int | None:
-    """Return what a worker has for the standard stream *fd*: ours (None), or nothing."""
-    try:
-        os.fstat(fd)
-    except OSError:
-        return subprocess.DEVNULL
-    return None
 
 
 def _poll(fd: int, seconds: float) -> bool:

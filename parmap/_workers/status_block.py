@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from .._records.c_modules import signal
 from .._records.machine import above_streams
 from .._records.stack_frames import PACKAGE
 
@@ -54,8 +55,6 @@ def status_file() -> IO[bytes]:
 
 def dump_signal() -> int:
     """Return the signal that asks a worker where it stands: one that nobody else uses."""
-    import signal
-
     return signal.SIGRTMAX - 1 if hasattr(signal, "SIGRTMAX") else signal.SIGUSR2
 
 

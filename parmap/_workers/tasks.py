@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 BLOCK = 0.0005  # seconds that tasks without a look at the clock should take
+GROWTH = 4  # times the tasks of the last such block: they may be of another kind than the first
 
 nested: ContextVar[int] = ContextVar("parmap.nested", default=0)
 """How deep this task is among workers, 0 outside: calls made in one run serially."""
@@ -90,7 +91,7 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
     deadline, block = began + budget, 1
     while now < deadline and (done := len(values)) < size:
         if done:
-            block = min(64 * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
+            block = min(GROWTH * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
         before, end = now, min(done + block, size)
         try:
             # what came before an error is kept

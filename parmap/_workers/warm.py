@@ -9,6 +9,7 @@ A worker is in exactly one place, idle or lent; whoever takes it out of there fo
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from time import monotonic
 
 from .function_cache import HANDLE, KEPT, RESTED, SMALL, SWELL
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from .._wire.messages import SerializedCall
     from .._wire.shared_memory import Region
     from .environment import TaskEnvironment
+    from .loading import Packages
     from .process import WorkerProcess
 
 PATIENCE = 1.0  # seconds a worker has to end by itself; then it is killed
@@ -26,9 +28,13 @@ idle: list[WorkerProcess] = []
 lent: set[WorkerProcess] = set()  # to calls of this process, not of the one it was forked from
 
 
-def lend(environment: TaskEnvironment) -> WorkerProcess:
-    """Return an idle worker that lives, or else a new one; raise OSError if there cannot be one."""
-    while worker := _pop():
+def lend(environment: TaskEnvironment, digest: bytes | None = None) -> WorkerProcess:
+    """Return an idle worker that lives, or else a new one; raise OSError if there cannot be one.
+
+    With *digest*, that of a function, rather one that has loaded it; and one that still loads this
+    or another function is better than a new one.
+    """
+    while worker := _pop(digest):
         if worker.is_alive():
             worker.environment = environment
             break
@@ -41,11 +47,52 @@ def lend(environment: TaskEnvironment) -> WorkerProcess:
     return worker
 
 
-def _pop() -> WorkerProcess | None:
+def _pop(digest: bytes | None) -> WorkerProcess | None:
+    """Take an idle worker, the one that waits for the shortest time if all are alike."""
+    _settle()
+    waiting = [worker for worker in list(idle)[::-1] if digest is not None or not worker.is_loading]
+    if digest is not None:  # the order of those that are alike stays
+        waiting.sort(key=lambda worker: (worker.is_loading, digest not in worker.functions))
+    for worker in waiting:
+        if _take(worker):
+            return worker
+    return None
+
+
+def _take(worker: WorkerProcess) -> bool:
+    """Take *worker* out of the idle ones; tell whether it was there."""
     try:
-        return idle.pop()
-    except IndexError:
-        return None
+        idle.remove(worker)
+    except ValueError:  # lent meanwhile
+        return False
+    return True
+
+
+def _settle() -> None:
+    """Hear of those that their call has left loading a function."""
+    for worker in [worker for worker in list(idle) if worker.is_loading]:
+        if worker.readable(0) and _take(worker):  # nobody else may read its channel
+            lent.add(worker)
+            try:
+                worker.hear()
+            finally:
+                lent.discard(worker)
+                idle.append(worker)
+
+
+def outlook(packages: Packages) -> float | None:
+    """Return in how many seconds an idle worker can have imported *packages*; None: there is none.
+
+    As far as it is known, see `loading`.
+    """
+    _settle()
+    return min((worker.until_loaded(packages) for worker in list(idle)), default=None)
+
+
+def prepared(packages: Packages) -> int:
+    """Return how many idle workers have nothing to import for a function that needs *packages*."""
+    _settle()
+    return sum(worker.packages >= packages and not worker.is_loading for worker in list(idle))
 
 
 def give_back(worker: WorkerProcess) -> None:
@@ -89,22 +136,21 @@ def keep(call: SerializedCall, workers: int) -> None:
         total -= size
         gone = _kept.pop(digest, None) is not None
     for worker in list(idle) if gone else ():
-        try:
-            idle.remove(worker)
-        except ValueError:  # lent meanwhile: it is told later
-            continue
-        give_back(worker)
+        if _take(worker):  # else it is lent, and told later
+            give_back(worker)
 
 
 def shutdown() -> None:
     """End the workers that wait for a call; those of a call under way end with it."""
     _kept.clear()
     ending = []
-    while worker := _pop():
-        worker.channel.close()  # all of them first: they end side by side
-        ending.append(worker)
+    while idle:
+        with suppress(IndexError):  # another thread has it
+            ending.append(idle.pop())
     for worker in ending:
-        worker.end(PATIENCE)
+        worker.channel.close()  # all of them first: they end side by side
+    for worker in ending:
+        worker.end(0.0 if worker.is_loading else PATIENCE)
 
 
 def end_all() -> None:
