@@ -280,7 +280,7 @@ def test_a_large_function_is_sent_again_after_a_change():
 def test_without_shared_memory_the_function_is_copied(monkeypatch):
     """Where there is no memory to share, a large function arrives all the same."""
 
-    def refuse(buffers, check):
+    def refuse(buffers):
         raise OSError("no memory")
 
     monkeypatch.setattr("parmap._wire.messages.Region", refuse)
