@@ -5,14 +5,14 @@ The house, from the roof down; a module imports from its own folder and from tho
     parmap/        the doors: each public function shapes its input and hands over
                    api decorator
     _choice/       from options and input to an executor; the only folder that knows all executors
-                   options arguments launch plan auto auto_facts auto_thread serial_or_parallel
-                   history
+                   options arguments launch plan auto auto_facts auto_pool auto_thread refusals
+                   comparison serial_or_parallel history
     _executors/    one place to run tasks each, and what adapters of other pools share
                    serial threads processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
     _workers/      the life of a worker process, and what tasks find around them
-                   process program warm lease waker timeout status_block parent_death program_exit
-                   child tasks function_cache environment edited_modules
+                   process program warm lease loading waker timeout status_block parent_death
+                   program_exit child tasks function_cache environment edited_modules
     _wire/         how objects travel between processes
                    channel messages pickling unpickling refusal by_value importable
                    plain_functions cloud_pickler reducers memmap shared_memory

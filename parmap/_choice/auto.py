@@ -21,11 +21,11 @@ crashed a worker does not.
 from __future__ import annotations
 
 from collections import deque
-from pickle import PicklingError
 from time import perf_counter
 
 from .._engine.chunking import target
 from .._engine.interfaces import Executor
+from .._records.c_modules import pickle
 from .._records.errors import ExecutorUnavailable
 from .._records.stack_frames import warn
 from .._records.work import Chunk, PackingTooSlow, Report, Unsendable
@@ -80,11 +80,8 @@ class Auto(Executor):
 
     def submit(self, chunk: Chunk) -> None:
         self._chooser.tell()
-        if self._source.fleeting:
-            self._own.append(chunk)
-            return
-        if self._pool is None or not self._pool.away:
-            self._waiting.append(chunk)
+        if self._source.fleeting or self._pool is None or not self._pool.away:
+            (self._own if self._source.fleeting else self._waiting).append(chunk)
             return
         began = perf_counter()
         try:
@@ -115,9 +112,9 @@ class Auto(Executor):
 
     def close(self) -> None:
         self._companion.settled = True
-        if self._pool is not None:
-            self._pool.executor.close()
-        self._chooser.close(stayed=self._pool is None)
+        if (pool := self._pool) is not None:
+            pool.executor.close()
+        self._chooser.close(stayed=pool is None)
 
     def _queue(self) -> deque[Chunk] | None:
         """Return from where the caller is to run something, now, if it is to."""
@@ -134,7 +131,7 @@ class Auto(Executor):
             report = run_here(self._call, chunk, budget)
         finally:
             self._companion.end()
-        self._chooser.complain(report.seconds)
+        self._chooser.refusals.complain(report.seconds)
         if self._companion.settled:
             return [report]
         self._facts.long = 0.0
@@ -183,12 +180,12 @@ class Auto(Executor):
         except PackingTooSlow:
             self._facts.seen.unpacked = choice.packing
             self._come_back()
-        except (PicklingError, ExecutorUnavailable) as error:
+        except (pickle.PicklingError, ExecutorUnavailable) as error:
             self._give_up(error)
         else:
             self._chooser.begin(choice, self._pool.executor.packing)
-            self.workers = workers  # from now on, chunks are for all
-            self.window = 2 * workers  # for the pool to go on while the caller is at a task
+            # From now on, chunks are for all; and for the pool to go on while the caller is busy.
+            self.workers, self.window = workers, 2 * workers
 
     def _share(self, *, computing: bool = False) -> None:
         """Give the pool what waits; rely on it when it is ready, and the caller not *computing*."""
@@ -214,7 +211,7 @@ class Auto(Executor):
                 whole.append(report)
             else:
                 self._own.append(report.chunk)
-        if self._chooser.is_hopeless() and self._pool is not None:
+        if self._chooser.refusals.is_hopeless() and self._pool is not None:
             self._come_back(self._facts.seen.unsendable)
         return whole
 
@@ -236,7 +233,7 @@ class Auto(Executor):
             self._come_back(why)
             warn(f"parmap runs serially: {why}")
             return
-        if not isinstance(error, PicklingError):
+        if not isinstance(error, pickle.PicklingError):
             why = f"fn cannot be loaded in another process: {type(error).__name__}: {why}"
         self._facts.seen.unsendable = why
         self._come_back(why)

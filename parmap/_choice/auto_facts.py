@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
+from threading import get_native_id
 from time import perf_counter
 
-from .._engine.chunking import SOLO
 from .._records.errors import ExecutorUnavailable
+from .._records.gil import delay
 from .._records.machine import gil_is_on, imported, interpreter
-from .._records.stack_frames import warn
 from .._workers import warm
 from .._workers.loading import expected, packages
-from .._workers.tasks import run_here
 from .comparison import Comparison
 from .history import recall, remember
+from .refusals import Refusals
 from .serial_or_parallel import COLD_START, WARM_START, Facts, Measured, decide, forgone
 
 TYPE_CHECKING = False
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
     Tell = Callable[[object], None]
 
 
-FEW = 8
-"""Tasks for each that cannot be sent: if there are as many, that one may run in the caller."""
-
-DEAR = 1.0
-"""Seconds lost in the caller, because something cannot be sent, that are worth a warning."""
+ALL = 0.95  # of its time, what a task that computes has as processor time if nobody else does
 
 _forgone = 0.0
 """Seconds that calls since the last start lost because workers had to be started.  They count
@@ -54,12 +50,13 @@ class Chooser:
         self._tell = tell
         self._packages = packages(call.fn)
         self._comparison: Comparison | None = None
+        self._thread = get_native_id()
+        self._delay = delay()  # of that thread, when it was looked at last
         self._last: Choice | None = None
         self._untold: deque[object] = deque()
         self._said = False
         self._sample: tuple[object, object] | None = None  # an input and its result
-        self._refused = 0  # tasks so far that could not be sent, or their results
-        self._lost = 0.0  # seconds in the caller since it is known that something cannot be sent
+        self.refusals = Refusals(call, self.facts)
 
     def choose_again(self, waiting: Iterable[Chunk], handed_back: int) -> Choice | None:
         """Choose for what is left, *waiting* and *handed_back* tasks included; None: nothing is."""
@@ -75,6 +72,7 @@ class Chooser:
         """Choose while a task goes on that has taken *long*, *cpu* of it processor time."""
         facts = self.facts
         facts.long, facts.long_cpu, facts.remaining = long, cpu, self._remaining(waiting)
+        facts.long_delayed = delay(self._thread) - self._delay
         return None if facts.remaining == 0 else self.choose()
 
     def _remaining(self, waiting: Iterable[Chunk]) -> int | None:
@@ -91,7 +89,7 @@ class Chooser:
         if self._last.where == "processes":
             facts.can_start = can_start()
             if facts.can_start and self._sample and not (facts.seen.moved or facts.long):
-                self._try_sending(*self._sample)
+                self.refusals.try_sending(*self._sample)
             self._last = decide(facts)
         return self._last
 
@@ -131,8 +129,19 @@ class Chooser:
         seen.tasks += len(report.values)
         seen.wall += report.seconds
         seen.cpu += report.cpu
+        if not report.worker:
+            seen.delayed += self._delayed(report)
         if report.values and not report.caught:
             self._sample = report.chunk.items[0], report.values[0]
+
+    def _delayed(self, report: Report) -> float:
+        """Return for how long the tasks in *report*, which ran here, had no processor."""
+        if (thread := get_native_id()) != self._thread:
+            self._thread, self._delay = thread, delay()
+        if report.cpu > ALL * report.seconds:
+            return 0.0
+        before, self._delay = self._delay, delay()
+        return min(report.seconds, self._delay - before)
 
     def close(self, *, stayed: bool) -> None:
         """Remember what was learnt; *stayed* says that the call has ended in the caller."""
@@ -149,35 +158,6 @@ class Chooser:
             seen.unsendable = ""  # the next call's items and results are others
             remember(self._call.fn, seen)
         self.tell()
-
-    # What cannot be sent to another process
-
-    def _try_sending(self, item: object, result: object) -> None:
-        """Pickle an input and a result: how large are they, and can they be sent at all?"""
-        from .._wire.locks_and_queues import Spawning
-        from .._wire.messages import TRIED_BYTES
-        from .._wire.pickling import dumps, loads
-        from .._wire.refusal import refusal
-
-        moved, seconds, seen = 0, 0.0, self.facts.seen
-        names = {"args[0]" if self._call.shape == "item" else "args": item, "result": result}
-        for name, part in names.items():
-            try:
-                with Spawning() as spawning:  # locks and their like travel out, not back
-                    reducers = spawning.reducers if name != "result" else None
-                    data = dumps(part, None, reducers)
-                    began = perf_counter()
-                    dumps(part, None, reducers)  # once more: the first may have imported something
-                    seconds += 2 * (perf_counter() - began)
-                if name == "result" and len(data) <= TRIED_BYTES:
-                    loads(data)
-                moved += len(data)
-            except Exception as error:
-                seen.unsendable = refusal(part, name, error)
-                return
-        seen.moved, seen.moving = moved, seconds
-
-    # Whether the pool is worth it
 
     def compare(self) -> None:
         """Hold the pool against the caller from now on."""
@@ -204,49 +184,12 @@ class Chooser:
         return True
 
     def accept(self, report: Report) -> bool:
-        """Learn from the *report* of a pool, and run here the tasks that could not be sent back.
-
-        False if it is on a single task that could not be sent out: nobody has run that.
-        """
+        """Learn from the *report* of a pool; False if nobody has run its task, see `Refusals`."""
         if self._comparison is not None:
             self._comparison.add(report)
         if self.facts.pool == "processes":  # threads share a lock, and measure each other
             self.measure(report)
-        if report.loss is not None and report.loss.kind == "unpicklable" and len(report.chunk) == 1:
-            self._note(report.loss.error)
-            return False
-        for position, caught in list(report.caught.items()):
-            if caught.kind == "unpicklable":
-                self._note(caught.exception)
-                again = run_here(self._call, report.chunk.part(position, position + 1), SOLO)
-                del report.caught[position]
-                report.values[position] = again.values[0]
-                if again.caught:
-                    report.caught[position] = again.caught[0]
-        return True
-
-    def _note(self, error: BaseException) -> None:
-        self._refused += 1
-        self.facts.seen.unsendable = str(error)
-
-    def is_hopeless(self) -> bool:
-        """Tell whether too much cannot be sent to go on with it."""
-        return self._refused > 1 and self._refused * FEW > self.facts.seen.tasks
-
-    def complain(self, seconds: float) -> None:
-        """Say once what keeps tasks here, when that costs more than it would to be told.
-
-        One that took *seconds* has just run here.
-        """
-        if not (why := self.facts.seen.unsendable):
-            return
-        before = self._lost
-        self._lost += seconds * (1 - 1 / self.facts.workers)
-        if before < DEAR <= self._lost:
-            try:
-                warn(f"parmap runs these tasks one after the other: {why}")
-            except RuntimeWarning:  # a filter makes it an error, which costs the results
-                pass
+        return self.refusals.accept(report)
 
 
 def can_start() -> bool:

@@ -13,6 +13,7 @@ from .._engine.chunking import SOLO, Sizes, budget
 from .._executors.serial import Serial
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
+from .._workers import warm
 from .._workers.tasks import loading, nested
 from .auto import Auto
 from .auto_facts import can_start
@@ -186,7 +187,7 @@ def _own_processes(
         budget(workers, contain_failures=contain_failures(options)),
         timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
-        at_once=min(source.remaining or 0, workers),
+        at_once=min(source.remaining or 0, workers) if packing is None else not warm.idle,
         packing=packing,
     )
 

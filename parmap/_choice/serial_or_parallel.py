@@ -7,6 +7,7 @@ is left to do, in seconds of the caller's loop, with the cost of starting and of
 from __future__ import annotations
 
 from .._engine.chunking import SOLO, target
+from .._records.gil import speed_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ is given up then, the call is no slower than that."""
 WAITING = 0.25
 """A task that uses less than this share of its time as processor time mostly waits."""
 
-FREE = 0.6
-"""A task during which another thread gets to run at once this often has released the GIL."""
+FREE, SOME = 0.85, 1.2
+"""Of the speed of processes, what threads may give to be chosen anyway, and how many times the
+speed of the loop they must give: to hold the GIL for four tenths of the time is 0.86 of two."""
 
 CONTENTION = 6.0
 """How much more a start must be worth for each processor that tasks wait for.  With two busy loops
@@ -57,7 +59,8 @@ which on workers are started beside it: half of what a start takes, for it goes 
 MOST_DOUBT = 64  # calls for which a place that was slower than the loop is not tried again
 
 LOOKS = 4
-"""How often another thread must have tried before `FREE` is believed."""
+"""Milliseconds for which another thread must have tried to run before it is believed that it can:
+it is wrong by a quarter then, and the pool is held against the loop afterwards."""
 
 
 class Measured:
@@ -66,7 +69,7 @@ class Measured:
     Attributes:
         tasks: how many tasks were measured.
         wall: seconds they took.
-        cpu: seconds of processor time they took.
+        cpu: seconds of processor time they took; *delayed*: seconds that no processor was free.
         looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
             *free*: for how much of that it could at once.
         moved: bytes of one input and one result, pickled.
@@ -79,7 +82,7 @@ class Measured:
     """
 
     tasks = moved = 0
-    wall = cpu = moving = packing = unpacked = looks = free = 0.0
+    wall = cpu = delayed = moving = packing = unpacked = looks = free = 0.0
     unsendable = ""
 
     def __init__(self) -> None:
@@ -121,14 +124,19 @@ class Measured:
         return min(1.0, max(self.cpu / self.wall, 0.05)) if self.wall else 1.0
 
     @property
-    def waits(self) -> bool:
-        """Whether the tasks mostly wait."""
-        return self.cpu < WAITING * self.wall
+    def busy(self) -> float:
+        """Of a processor, what the tasks wanted and did not get: others compute, too."""
+        return min(1.0, self.delayed / self.wall) if self.wall else 0.0
 
     @property
-    def releases_gil(self) -> bool:
-        """Whether other threads run freely beside a task, as far as was seen."""
-        return self.looks >= LOOKS and self.free >= FREE * self.looks
+    def waits(self) -> bool:
+        """Whether the tasks mostly wait."""
+        return self.cpu < WAITING * (self.wall - self.delayed)
+
+    def speed_up(self, threads: int) -> float:
+        """Return how much faster so many threads would be than one; 1.0 until it was looked at."""
+        held = 1 - self.free / self.looks if self.looks >= LOOKS else 1.0
+        return speed_up(held, threads)
 
 
 class Facts:
@@ -145,7 +153,7 @@ class Facts:
         fleeting: whether an item is of no use any more once the next is drawn.
         earlier: whether *seen* is of an earlier call.
         long: seconds that a task has taken and goes on; 0.0 if none is longer than usual.
-        long_cpu: seconds of processor time of these.
+        long_cpu: seconds of processor time of these; *long_delayed*: that no processor was free.
         pool: what was made a pool of; "serial" if nothing was.  Then *seen* says how large the
             function is.
         obstacle: what has shown that the tasks must run in the caller; "" if nothing has.
@@ -154,7 +162,7 @@ class Facts:
     start = WARM_START
     gil = can_start = True
     fleeting = earlier = False
-    loading = long = long_cpu = 0.0
+    loading = long = long_cpu = long_delayed = 0.0
     pool: Where = "serial"
     obstacle = ""
 
@@ -166,19 +174,17 @@ class Facts:
     @property
     def long_waits(self) -> bool:
         """Whether the task that is long waits, so far."""
-        return self.long_cpu < WAITING * self.long
+        return self.long_cpu < WAITING * (self.long - self.long_delayed)
 
     @property
     def busy(self) -> float:
-        """Of a processor, what the tasks needed and did not get, as far as is known."""
-        if self.long:
-            return 0.0 if self.long_waits else max(0.0, 1 - self.long_cpu / self.long)
-        return 0.0 if self.seen.waits else 1 - self.seen.pace
+        """Of a processor, what the tasks wanted and did not get."""
+        return min(1.0, self.long_delayed / self.long) if self.long else self.seen.busy
 
     @property
     def doubtful(self) -> bool:
         """Whether tasks seem to wait that were not seen yet: noise looks alike."""
-        return self.earlier and self.seen.waits and not self.seen.releases_gil
+        return self.earlier and self.seen.waits and self.seen.speed_up(2) < FREE * 2
 
 
 class Choice:
@@ -226,7 +232,11 @@ def decide(facts: Facts) -> Choice:
     numbers["packing"] = most_packing = max(QUICK, PACKING * max(left, others))
     too_large = most_packing < 2 * seen.unpacked
     processes: Where = "processes" if facts.can_start else "threads"
-    free = (seen.releases_gil or not facts.gil) and not seen.is_doubted("threads")
+    threads = seen.speed_up(facts.workers) if facts.gil else float(facts.workers)
+    moved = moving * (facts.remaining or 0)
+    sooner = left / threads < start + facts.loading + left / facts.workers + moved
+    free = threads >= SOME and (sooner or threads >= FREE * facts.workers)
+    free = free and not seen.is_doubted("threads")
     beside: Where = "threads" if free or facts.long_waits else processes
     rules: tuple[tuple[object, Where, str], ...] = (  # the first that holds
         (facts.obstacle, "serial", "{obstacle}"),

@@ -78,10 +78,9 @@ class Processes(Executor):
         """Start *at_once* workers; raise PicklingError if the function cannot be sent.
 
         A task has *timeout* seconds, a worker does at *most* so many tasks.  With *packing*, the
-        seconds that the function may take to pickle, workers that are not prepared for it load it
-        before they are relied on: until all have, `window` counts those that have.
+        seconds that the function may take to pickle, workers load it before they are relied on:
+        until all have, `window` counts those that have.
         """
-        ahead = packing is not None
         self.workers = self.window = workers
         self._budget = budget
         self._timeout = timeout
@@ -92,10 +91,8 @@ class Processes(Executor):
         self._abortive = 0
         self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
         self._packages = packages(call.fn)
-        self._ahead = ahead and warm.prepared(self._packages) < workers
+        self._ahead = packing is not None and warm.prepared(self._packages) < workers
         try:
-            if ahead:
-                at_once = 0 if warm.idle else 1
             self._lease.start(at_once)
             if len(self._lease) < at_once:
                 self.workers = self.window = len(self._lease)
@@ -114,8 +111,7 @@ class Processes(Executor):
         return not self._ahead
 
     def submit(self, chunk: Chunk) -> None:
-        worker = self._choose(len(chunk))
-        if worker is None:
+        if (worker := self._choose(len(chunk))) is None:
             self._requeue(chunk, "there is no worker for it")
             return
         try:
@@ -133,28 +129,12 @@ class Processes(Executor):
             self._on_death(worker, "crash")
 
     def _load_ahead(self) -> None:
-        """Have workers load the function: all but one, and that when another has it.
-
-        For until then the caller computes itself, and has a core for that.
-        """
-        if not self._ahead or self._call is None:
-            return
-        lease, digest = self._lease, self._call.digest
-        self.window = lease.loaded(digest)
-        if len(lease) < (wanted := self.workers if self.window else max(1, self.workers - 1)):
-            lease.fill(wanted, digest)
-            if len(lease) < wanted:  # more cannot be started
-                self.workers = len(lease)
-        for worker in lease.take_without(digest):
-            self._ask(worker, LOAD)
-        self.window = lease.loaded(digest)
-        if self.window >= self.workers:
-            self._rely()
-
-    def _rely(self) -> None:
-        """Give tasks to all workers from now on, also to new ones."""
-        self._ahead = False
-        self.window = self.workers
+        """Have workers load the function, and count those that have, until all have."""
+        if self._ahead and (call := self._call):
+            for worker in self._lease.to_load(call.digest, self.workers):
+                self._ask(worker, LOAD)
+            self.window = self._lease.loaded(call.digest)
+            self._ahead = not self.window or self.window < min(self.workers, len(self._lease))
 
     def wait(self, seconds: float | None) -> list[Report]:
         end = inf if seconds is None else monotonic() + seconds
@@ -187,8 +167,7 @@ class Processes(Executor):
 
     def _choose(self, tasks: int) -> WorkerProcess | None:
         """Return a worker that may do so many *tasks* more; None if there cannot be one."""
-        digest = self._call.digest if self._call else b""
-        while worker := self._lease.take(digest):
+        while worker := self._lease.take(self._call.digest if self._call else b""):
             if self._most is None or worker.served + tasks <= self._most:
                 return worker
             self._lease.retire(worker, GRACE)
@@ -196,15 +175,14 @@ class Processes(Executor):
         return None
 
     def _requeue(self, chunk: Chunk, why: str) -> None:
-        if not chunk:  # it was to load the function, and another will
-            return
-        self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
+        if chunk:  # else it was to load the function, and another will
+            self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
 
     def _expire(self) -> float:
         """Kill what has taken too long; return after how many seconds to look again."""
-        if self._timeout is None:
-            return inf
-        late, wait = overdue(self._lease.busy(), self._timeout)
+        late, wait = (
+            overdue(self._lease.busy(), self._timeout) if self._timeout is not None else ((), inf)
+        )
         for worker, dump in late:
             self._on_death(worker, "timeout", dump)
         return wait
@@ -229,10 +207,6 @@ class Processes(Executor):
             worker.ready = True
         elif chunk is None or call is None:
             return
-        elif kind == DONE and worker.is_loading:
-            worker.has_loaded(message.header[0])
-            self._abortive = 0
-            self._lease.put(worker)
         elif kind == STALE:
             self._lease.retire(worker)
             self._requeue(chunk, "modules that the worker had imported were edited")
@@ -252,7 +226,7 @@ class Processes(Executor):
             report = call.report(chunk, message)
             worker.served += len(report.values)
             if kind == DONE:
-                worker.packages |= worker.missing
+                worker.has_loaded(None if chunk else report.seconds)
             if chunk:
                 self._news.append(report)
             if worker.status[RUNNING] == LEAVING:
@@ -277,17 +251,17 @@ class Processes(Executor):
             raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
         if not chunk:
             return
-        self._rely()  # who has crashed must not run in the caller
+        self._ahead, self.window = False, self.workers  # what crashes must not run in the caller
         if running == IDLE and chunk.start not in self._unbegun:
             self._unbegun.add(chunk.start)
             unused = True
         if unused:
             self._requeue(chunk, ending)
-            return
-        suspect = int(running) if running >= 0 else None
-        error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
-        loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
-        self._news.append(Report(chunk, [], loss=loss))
+        else:
+            suspect = int(running) if running >= 0 else None
+            error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
+            loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
+            self._news.append(Report(chunk, [], loss=loss))
 
 
 def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:

@@ -3,10 +3,9 @@
 It wakes up at moments that have nothing to do with what the others do, and finds the GIL free or
 held.  If it has to wait, it gives its processor up, which the system counts: so waiting for the GIL
 is not taken for waiting for a processor, however busy the machine and long a switch interval is.
-With the GIL's own state as the truth, sampled from C, the share was right within 0.1 for tasks that
-hold it always or hardly ever, alone and at load 12 on two cores, at intervals of 0.1 to 100 ms. For
-those that hold it in part it was at most 0.1 too high and up to 0.28 too low: a thread that waits
-loses races for it, as another task would.
+With the GIL's own state as the truth, sampled from C, alone and at load 12 on two cores, with
+intervals of 0.1 to 100 ms, the share was at most 0.1 too high; and 0.1 too low, or 0.28 where the
+GIL is let go and taken back often: a thread that waits loses races for it, as another task would.
 """
 
 from __future__ import annotations
@@ -74,14 +73,17 @@ def found_free(switches: int, late: float, interval: float) -> bool | None:
     return late < LATE * min(interval, USUAL) if interval >= SHORTEST else None
 
 
-def delay(path: str = "/proc/thread-self/schedstat") -> float:
-    """Return the seconds this thread was to run in all and no processor was free; 0.0 if unknown.
+def delay(thread: int | None = None, root: str = "/proc") -> float:
+    """Return the seconds a *thread* was to run in all and no processor was free; 0.0 if unknown.
+
+    It goes by its native id; None: this one.  *root* is for tests.
 
     Without it, a task that computes on a busy machine looks like one that waits: at load 16 on two
     cores it had 0.04 of its time as processor time, and 1.00 of the time without this.  10 us.
     """
+    task = "thread-self" if thread is None else f"self/task/{thread}"
     try:
-        with open(path, "rb", 0) as file:
+        with open(f"{root}/{task}/schedstat", "rb", 0) as file:
             return int(file.read(99).split()[1]) * 1e-9
     except (OSError, ValueError, IndexError):  # not Linux, or one that does not count
         return 0.0

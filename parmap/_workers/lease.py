@@ -81,17 +81,6 @@ class Lease:
             if not self._size:
                 raise _unavailable(error) from error
 
-    def fill(self, workers: int, digest: bytes) -> None:
-        """Have so many in all, some of which may be loading a function; see `start`."""
-        try:
-            while self._size < workers:
-                worker = self.acquire(digest)
-                if not worker.is_loading:
-                    self._free.append(worker)
-        except OSError as error:
-            if not self._size:
-                raise _unavailable(error) from error
-
     def take(self, digest: bytes) -> WorkerProcess | None:
         """Take a free worker, if need be a new one; None if there cannot be one.
 
@@ -104,8 +93,21 @@ class Lease:
         has = [digest in worker.functions for worker in self._free]
         return self._free.pop(has.index(True) if True in has else -1)
 
-    def take_without(self, digest: bytes) -> list[WorkerProcess]:
-        """Take all free workers that have not loaded the function with this *digest*."""
+    def to_load(self, digest: bytes, workers: int) -> list[WorkerProcess]:
+        """Take those that should load the function with this *digest* next, if any.
+
+        All but one of so many *workers*, and that when another has it: until then the caller
+        computes, and has a core for that.  Raises ExecutorUnavailable like `start`.
+        """
+        wanted = workers if self.loaded(digest) else max(1, workers - 1)
+        try:
+            while self._size < wanted:
+                worker = self.acquire(digest)
+                if not worker.is_loading:
+                    self._free.append(worker)
+        except OSError as error:
+            if not self._size:
+                raise _unavailable(error) from error
         taken = [worker for worker in self._free if digest not in worker.functions]
         self._free = [worker for worker in self._free if worker not in taken]
         return taken

@@ -12,7 +12,6 @@ known only when it was measured.
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from types import CodeType, FunctionType, ModuleType
 
 from .._records.callables import function_of
@@ -49,9 +48,11 @@ def packages(fn: Any) -> Packages:
     if (known := _known.get(code)) is None:
         if len(_known) > 256:
             _known.clear()
-        with suppress(Exception):  # what it refers to may be anything
-            _known[code] = frozenset(_look(function)) - {""}
-        known = _known.setdefault(code, NONE)
+        try:
+            known = frozenset(_look(function)) - {""}
+        except Exception:  # what it refers to may be anything
+            known = NONE
+        _known[code] = known
     return known
 
 

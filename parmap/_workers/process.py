@@ -120,13 +120,10 @@ class WorkerProcess:
         """Whether it was asked for nothing but to load a function, and has not answered yet."""
         return self.chunk is LOAD
 
-    def has_loaded(self, seconds: float) -> None:
-        """Be told that it has the function it was asked to load, which took it so many *seconds*.
-
-        It is free then.
-        """
-        self.chunk = None
-        learn(self.missing, seconds)
+    def has_loaded(self, seconds: float | None) -> None:
+        """Be told that it has the function, and in how many *seconds* it was loaded, if known."""
+        if seconds is not None:
+            learn(self.missing, seconds)
         self.packages |= self.missing
 
     def until_loaded(self, packages: Packages) -> float:
@@ -140,13 +137,14 @@ class WorkerProcess:
         try:
             while self.is_loading and self.readable(0):
                 message = self.channel.receive()
+                if message.kind == READY:
+                    self.ready = True
+                    continue
+                self.chunk = None
                 if message.kind == DONE:
                     self.has_loaded(message.header[0])
-                elif message.kind == READY:
-                    self.ready = True
                 else:  # it could not: who needs the function will hear of it
                     self.functions.clear()
-                    self.chunk = None
         except (EOFError, MemoryError):
             self.kill()
 

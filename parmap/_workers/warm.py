@@ -9,7 +9,6 @@ A worker is in exactly one place, idle or lent; whoever takes it out of there fo
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from time import monotonic
 
 from .function_cache import HANDLE, KEPT, RESTED, SMALL, SWELL
@@ -143,10 +142,7 @@ def keep(call: SerializedCall, workers: int) -> None:
 def shutdown() -> None:
     """End the workers that wait for a call; those of a call under way end with it."""
     _kept.clear()
-    ending = []
-    while idle:
-        with suppress(IndexError):  # another thread has it
-            ending.append(idle.pop())
+    ending = [worker for worker in list(idle) if _take(worker)]
     for worker in ending:
         worker.channel.close()  # all of them first: they end side by side
     for worker in ending:
