@@ -18,6 +18,7 @@ import mmap
 import os
 import select
 import sys
+from contextlib import suppress
 from struct import Struct
 
 from .._records.c_modules import pickle
@@ -36,6 +37,7 @@ PREFIX = Struct("<BHIIQ")  # little-endian, without gaps
 AT_ONCE = 2**16  # bytes that are copied together, so as to be sent or read by one system call
 PARTS = 64  # buffers to hand to the system: it takes at most 1,024
 PAGES = 2**20  # bytes of a buffer from which on it gets pages of its own: they are not zeroed twice
+AHEAD = 2**20  # bytes to be held for a worker: by default one of three sends of 370 KB waits
 STALLED = 60.0  # seconds without progress after which a worker is lost: one that runs needs none
 NO_SIGNAL = 0x4000 if sys.platform == "linux" else 0  # MSG_NOSIGNAL; `socket` is slow to import
 NO_SIGPIPE = 0x1022 if sys.platform == "darwin" else 0  # SO_NOSIGPIPE: macOS has no MSG_NOSIGNAL
@@ -213,6 +215,8 @@ class Watched(Channel):
     def __init__(self, line: socket, pidfd: int) -> None:
         """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
         line.setblocking(False)
+        with suppress(OSError):  # more than this system may hold
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
         if NO_SIGPIPE:
             import socket
 
