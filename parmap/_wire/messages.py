@@ -70,7 +70,7 @@ class SerializedCall:
 
     def _pack(self, deadline: Deadline | None = None) -> None:
         call, shared = self._call, self._shared
-        measured = "cloudpickle" in sys.modules  # else its import would count
+        loaded = "cloudpickle" in sys.modules
         began = perf_counter()
         buffers: list[memoryview] = []
         self._handles = Spawning()
@@ -89,7 +89,8 @@ class SerializedCall:
                 name = "initializer" if only else "fn"
                 text = refusal(getattr(call, name), name, cure(error), reducers, deadline)
                 raise pickle.PicklingError(text) from error
-        self.seconds = perf_counter() - began if measured else 0.0
+        imported = not loaded and "cloudpickle" in sys.modules  # which does not count
+        self.seconds = 0.0 if imported else perf_counter() - began
         region = self.region.name if self.region else b""
         self.digest = _digest(self.data + region + self._handles.identity())
         self._initializer = _digest(initializer) if initializer else None
