@@ -18,7 +18,6 @@ import mmap
 import os
 import select
 import sys
-from contextlib import suppress
 from struct import Struct
 
 from .._records.c_modules import pickle
@@ -215,8 +214,6 @@ class Watched(Channel):
     def __init__(self, line: socket, pidfd: int) -> None:
         """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
         line.setblocking(False)
-        with suppress(OSError):  # more than this system may hold
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
         if NO_SIGPIPE:
             import socket
 
