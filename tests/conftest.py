@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import work
+from worlds import forget, slow  # noqa: F401 - fixtures
 
 import parmap
 

@@ -3,52 +3,34 @@
 import itertools
 import logging
 import threading
-from collections import OrderedDict
 from contextvars import copy_context
 from fnmatch import fnmatch
 from pickle import PicklingError
 
 import pytest
-from scripted import Scripted
+from worlds import Pool, World, facts, results, seen
 
-from parmap import ExecutorUnavailable, pcall, pmap, shutdown
-from parmap._choice import auto, auto_facts, history
+from parmap import ExecutorUnavailable, pcall, pmap
+from parmap._choice import history
 from parmap._choice.auto import Auto
-from parmap._choice.auto_thread import Companion
 from parmap._choice.options import DEFAULTS
-from parmap._choice.plan import choose, sizes
+from parmap._choice.plan import choose
 from parmap._choice.serial_or_parallel import (
     COLD_START,
     LOOKS,
     WARM_START,
-    Facts,
     Measured,
     decide,
     forgone,
 )
 from parmap._engine.chunking import Sizes
 from parmap._engine.scheduler import Run
-from parmap._engine.slices import LazyItems
 from parmap._engine.source import Source
 from parmap._executors.serial import Serial
-from parmap._records.work import Call, Report, Unsendable
+from parmap._records.work import Call, Unsendable
 from parmap._workers.tasks import loading, nested
 
-
-def seen(cost, tasks=10, cpu=1.0, looks=0, free=0, moved=100, sendable=True):
-    """Return measurements of *tasks* tasks of *cost* seconds, *cpu* of it processor time."""
-    measured = Measured()
-    measured.tasks, measured.wall, measured.cpu = tasks, tasks * cost, tasks * cost * cpu
-    measured.looks, measured.free = looks, free
-    measured.moved, measured.unsendable = moved, "" if sendable else "no"
-    return measured
-
-
-def facts(measured, remaining=100, workers=2, **others):
-    """Return what is known when *measured* was seen, and *others* by name; long tasks compute."""
-    known = Facts(measured, workers, remaining)
-    vars(known).update({"long_cpu": others.get("long", 0.0), **others})
-    return known
+pytestmark = pytest.mark.usefixtures("forget")
 
 
 @pytest.mark.parametrize(
@@ -172,74 +154,6 @@ def test_what_was_learnt_gives_way_to_what_is_seen(slow):
     assert results(world, [*range(40)]) == [str(n) for n in range(40)]
     assert world.asked == ["processes"]
     assert sum(size for _, size in world.pools[0].log) >= 38
-
-
-@pytest.fixture(autouse=True)
-def _forget(monkeypatch):
-    """Let every test meet its functions for the first time, without workers of other tests."""
-    shutdown()
-    monkeypatch.setattr(history, "_known", OrderedDict())
-    monkeypatch.setattr(auto_facts, "_forgone", 0.0)
-
-
-@pytest.fixture
-def slow(monkeypatch):
-    """Let the caller's tasks seem to take as many seconds as the returned list says, each."""
-    cost = {"wall": 0.1, "cpu": 0.1}
-    truly = auto.run_here
-
-    def scripted(call, chunk, budget):
-        if isinstance(chunk.items, LazyItems):
-            chunk.items._size = 1
-            report = truly(call, chunk, 60.0)
-            chunk = report.chunk
-        else:
-            report = truly(call, chunk.part(0, 1), 60.0)
-        return Report(
-            chunk, report.values, report.caught, cost["wall"], cost["cpu"]
-        )  # one task a chunk: the rest is handed back, as if the time was up
-
-    monkeypatch.setattr(auto, "run_here", scripted)
-    # Nobody looks beside tasks that only seem to take time: it would see the machine's other work.
-    monkeypatch.setattr(Companion, "_look", lambda *_: None)
-    return cost
-
-
-class Pool(Scripted):
-    """A pool that remembers what it was made for."""
-
-    ready = True
-
-
-class World:
-    """Makes the pools, and tells which were asked for."""
-
-    def __init__(self, fn, pool=Pool, **options):
-        self.asked = []
-        self.pools = []
-        self.fn = fn
-        self.pool = pool
-        self.options = options
-
-    def make(self, choice):
-        self.waits = choice.waits
-        self.asked.append(choice.where)
-        self.pools.append(self.pool(self.fn, **self.options))
-        return self.pools[-1]
-
-
-def results(world, items, workers=2, size=None, tell=None):
-    source, call = Source((items,)), Call(world.fn, "item")
-    executor = Auto(call, source, workers, world.make, tell)
-    options = {**DEFAULTS, "chunksize": size or "auto"}
-    run = Run(source, executor, sizes(call, executor, options))
-    values = {}
-    while batches := run.advance():
-        for batch in batches:
-            assert not batch.failures, batch.failures
-            values.update(enumerate(batch.values, batch.start))
-    run.close()
-    return [values[i] for i in sorted(values)]
 
 
 def test_a_small_map_stays_with_the_caller():

@@ -217,14 +217,16 @@ class Auto(Executor):
 
     def _reconsider(self) -> None:
         """Leave the pool if it has lost against the loop; when it is empty, choose again."""
-        if (pool := self._pool) and pool.away and self._chooser.has_lost():
+        if (pool := self._pool) and pool.away and (choice := self._chooser.reconsider()):
             pool.away, pool.leaving = False, True
             self.workers, self.window = 1, self._facts.workers
+            if not choice.final:
+                self._companion = Companion(self._source)
         if pool and pool.leaving and not pool.sent:
             pool.executor.close()
-            self._pool, self._facts.pool = None, "serial"
-            self._companion = Companion(self._source)
-            self._decide()
+            self._pool = None
+            if not self._companion.settled:
+                self._decide()
 
     def _give_up(self, error: Exception) -> None:
         """Stay in the caller for good: no worker can be started, or none has the function."""

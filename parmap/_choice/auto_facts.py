@@ -153,8 +153,9 @@ class Chooser:
             _forgone = 0.0  # they are warm now
         if not self._said and (self._tell or imported("logging")):
             self.say(self._last or self.choose())
+        if known := seen if seen.tasks else recall(self._call.fn):
+            known.end_call(facts.pool)
         if seen.tasks:
-            seen.end_call(facts.pool)
             seen.unsendable = ""  # the next call's items and results are others
             remember(self._call.fn, seen)
         self.tell()
@@ -169,19 +170,22 @@ class Chooser:
         if self._comparison is not None:
             self._comparison.spend(seconds)
 
-    def has_lost(self) -> bool:
-        """Tell whether the pool has turned out slower than the loop; then it is not chosen again.
+    def reconsider(self) -> Choice | None:
+        """Return what to choose instead if the pool has turned out slower than the loop.
 
-        What was seen of the GIL is forgotten, if that was why.
+        It is not chosen again; what was seen of the GIL is forgotten, if that was why it was.
         """
         facts = self.facts
         if self._comparison is None or not self._comparison.is_lost:
-            return False
+            return None
         self._comparison = None
         facts.seen.doubt(facts.pool)
         if facts.pool == "threads":
             facts.seen.looks = facts.seen.free = 0
-        return True
+        facts.pool = "serial"
+        if (choice := self.choose()).final:
+            self.say(choice)
+        return choice
 
     def accept(self, report: Report) -> bool:
         """Learn from the *report* of a pool; False if nobody has run its task, see `Refusals`."""

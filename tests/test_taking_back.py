@@ -1,0 +1,173 @@
+"""What "auto" does when a choice was wrong: the comparison with the loop, and the way back."""
+
+import logging
+from fnmatch import fnmatch
+
+import pytest
+from worlds import Pool, World, facts, results, seen
+
+from parmap._choice import auto, history
+from parmap._choice.comparison import ENOUGH, Comparison
+from parmap._choice.serial_or_parallel import LOOKS, MOST_DOUBT, WARM_START, decide
+from parmap._records.work import Chunk, Report
+
+pytestmark = pytest.mark.usefixtures("forget")
+
+
+def told(seconds, cpu=None):
+    """Return what a worker tells of a task that took *seconds*, all of it processor time."""
+    return Report(Chunk(0, [0]), [0], None, seconds, seconds if cpu is None else cpu)
+
+
+@pytest.mark.parametrize(
+    ("where", "measured", "seconds", "cpu", "spent", "speed"),
+    [
+        # of two workers one report came each 10 ms
+        ("processes", seen(0.02), 0.02, 0.02, 0.01, 2.0),  # both are busy all the time
+        ("processes", seen(0.02), 0.02, 0.02, 0.05, 0.4),  # moving takes longer than the tasks
+        ("processes", seen(0.02), 0.02, 0.005, 0.01, 2.0),  # others took the processors
+        ("processes", seen(0.02), 0.01, 0.01, 0.01, 1.0),  # one worker at a time
+        ("threads", seen(0.02), 0.02, 0.02, 0.01, 2.0),  # the GIL is free
+        ("threads", seen(0.02), 0.02, 0.01, 0.01, 1.0),  # it is not: each waits half of its time
+        ("threads", seen(0.02, cpu=0.5), 0.02, 0.005, 0.01, 1.0),  # the loop had half a processor
+    ],
+)
+def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, speed):
+    """What counts is how many seconds of the loop's tasks are done in a second of the call."""
+    comparison = Comparison(where, measured, 2)
+    for _ in range(10):
+        comparison.spend(spent)
+        comparison.add(told(seconds, cpu))
+
+    assert comparison.speed == pytest.approx(speed)
+    assert comparison.is_lost is (speed < (0.95 if where == "processes" else 1.2))
+
+
+@pytest.mark.parametrize(
+    ("measured", "reports", "spent"),
+    [
+        (seen(0.02), 2, 1.0),  # as many as there are workers: the next are on their way
+        (seen(0.02), 10, ENOUGH / 10),
+        (seen(0.02, cpu=0.0), 100, 1.0),  # a task that waits takes no longer beside others
+    ],
+)
+def test_nothing_is_said_before_it_can_be_told(measured, reports, spent):
+    """A pool is not judged by its start, by less than the noise of a machine, or by waits."""
+    comparison = Comparison("processes", measured, 2)
+    for _ in range(reports):
+        comparison.spend(spent)
+        comparison.add(told(1e-6))
+
+    assert not comparison.is_lost
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Let auto live in a time that only passes when it is moved."""
+    now = [100.0]
+    monkeypatch.setattr(auto, "perf_counter", lambda: now[0])
+    return now
+
+
+def useless(clock, cpu):
+    """Return a kind of pool in which each chunk takes the time of two, *cpu* of it computing."""
+
+    class Useless(Pool):
+        def wait(self, seconds):
+            reports = super().wait(None)
+            for report in reports:
+                report.seconds, report.cpu = 0.1, 0.1 * cpu
+                clock[0] += 0.2
+            return reports
+
+    return Useless
+
+
+def test_processes_that_lose_are_left(slow, clock, caplog):
+    """Where moving the data takes longer than the tasks, the caller does the rest, all once."""
+    ran = []
+
+    def task(x):
+        ran.append(x)
+        return -x
+
+    world = World(task, useless(clock, 1.0))
+    with caplog.at_level(logging.DEBUG, "parmap"):
+        assert results(world, range(100), size=1) == [-x for x in range(100)]
+
+    assert sorted(ran) == list(range(100))
+    assert world.asked == ["processes"]
+    assert world.pools[0].closed == 1
+    assert len(world.pools[0].log) < 10
+    lines = ["processes: * s are left*", "serial: worker processes were slower than the loop"]
+    assert len(caplog.messages) == 2
+    assert all(map(fnmatch, caplog.messages, lines)), caplog.messages
+
+
+def test_threads_that_lose_give_way_to_processes(slow, clock):
+    """A GIL that was taken for free is found out by what comes of it, and not believed again."""
+    history.remember(str, seen(0.1, looks=2 * LOOKS, free=2 * LOOKS))
+    world = World(str, useless(clock, 0.5))
+    first = world.make
+
+    def make(choice):
+        if choice.where == "processes":
+            world.pool = Pool
+        return first(choice)
+
+    world.make = make
+
+    assert results(world, range(100), size=1) == [str(x) for x in range(100)]
+    assert world.asked == ["threads", "processes"]
+    assert [pool.closed for pool in world.pools] == [1, 1]
+    assert decide(facts(history.recall(str), start=WARM_START)).where == "processes"
+
+
+def test_no_more_tasks_run_than_there_are_workers_while_a_pool_is_left(slow, clock, monkeypatch):
+    """The caller begins with a task of its own when the pool has one less."""
+    world = World(str, useless(clock, 1.0))
+    truly = auto.run_here
+
+    def beside(*arguments):
+        assert not world.pools or len(world.pools[0].out) < 2
+        return truly(*arguments)
+
+    monkeypatch.setattr(auto, "run_here", beside)
+
+    assert results(world, range(60), size=1) == [str(x) for x in range(60)]
+
+
+def test_what_lost_is_tried_again_later_and_less_often(slow, clock):
+    """A doubt is for the next calls: two after the first time, then four, and so on."""
+    tried = []
+    for _ in range(16):
+        world = World(str, useless(clock, 1.0))
+        results(world, range(100), size=1)
+        tried.append(bool(world.asked))
+
+    assert [call for call, was in enumerate(tried) if was] == [0, 3, 8]
+
+
+def test_a_doubt_ends_when_it_turns_out_well():
+    """A place that was slower once, and then was not, is trusted again."""
+    measured = seen(0.1)
+    measured.doubt("processes")
+    measured.end_call("serial")
+    assert measured.is_doubted("processes")
+
+    for _ in range(2):
+        measured.end_call("serial")
+    assert not measured.is_doubted("processes")
+    measured.end_call("processes")
+    assert measured.doubts == {}
+
+
+def test_a_doubt_has_bounds():
+    """However often a place was slower, some call tries it again."""
+    measured = seen(0.1)
+    for _ in range(20):
+        measured.doubt("threads")
+    for _ in range(MOST_DOUBT + 1):
+        measured.end_call("serial")
+
+    assert not measured.is_doubted("threads")
