@@ -215,8 +215,10 @@ class Watched(Channel):
     def __init__(self, line: socket, pidfd: int) -> None:
         """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
         line.setblocking(False)
-        with suppress(OSError):  # more than this system may hold
-            line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
+        with suppress(ImportError, OSError):  # not CPython; more than this system may hold
+            import _socket
+
+            line.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, AHEAD)
         if NO_SIGPIPE:
             import socket
 
