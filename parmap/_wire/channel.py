@@ -18,6 +18,7 @@ import mmap
 import os
 import select
 import sys
+from contextlib import suppress
 from struct import Struct
 
 from .._records.c_modules import pickle
@@ -214,6 +215,10 @@ class Watched(Channel):
     def __init__(self, line: socket, pidfd: int) -> None:
         """Take over *line*; *pidfd* is a descriptor of the worker's process, -1 for none."""
         line.setblocking(False)
+        with suppress(ImportError, OSError):  # not CPython; more than this system may hold
+            import _socket
+
+            line.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF, AHEAD)
         if NO_SIGPIPE:
             import socket
 

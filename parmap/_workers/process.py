@@ -18,7 +18,7 @@ from .._records.c_modules import signal
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
 from .._records.work import Chunk
-from .._wire.channel import AHEAD, STALLED, Message, Watched
+from .._wire.channel import STALLED, Message, Watched
 from .._wire.locks_and_queues import Spawning
 from .._wire.messages import (
     DONE,
@@ -108,8 +108,6 @@ class WorkerProcess:
             self.status = self.block.status
             with suppress(AttributeError, OSError):  # not Linux
                 self._pidfd = above_streams(os.pidfd_open(self.pid))
-            with suppress(OSError):  # more than this system may hold
-                ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
             self.channel = Watched(socket.socket(fileno=ours.detach()), self._pidfd)
 
     @property
