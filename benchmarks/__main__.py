@@ -10,14 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import parmap
 from parmap._records.machine import usable_cpus
 
-from . import contenders, report, tasks, workloads
+from . import contenders, fresh, report, tasks, workloads
 from .contenders import LOOP, OURS, QUICK, Contender
-from .pages import DOCS, ROOT, say
+from .pages import DOCS, say
 
 if TYPE_CHECKING:
     from .workloads import Workload
@@ -71,7 +64,7 @@ class Bench:
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "quick": options.quick,
             "rounds": options.rounds,
-            "machine": _machine(self._cores),
+            "machine": fresh.machine(self._cores),
             "versions": versions,
             "rate": tasks.rate(),
             "runs": [],
@@ -129,7 +122,8 @@ class Bench:
         if absent:
             answer = {"error": f"{workload.needs} is not installed"}
         else:
-            answer = _in_a_process(spec, self._limit(workload, number))
+            words = ["-m", "benchmarks.run", json.dumps(spec)]
+            answer = fresh.answer(words, self._limit(workload, number))
         if setting is self._loop and "error" not in answer:
             self._walls[workload.name] = time.perf_counter() - began
             self._digests.setdefault(workload.name, answer["digest"])
@@ -164,38 +158,6 @@ class Bench:
         return base + factor * self._walls.get(workload.name, 10.0)
 
 
-def _in_a_process(spec: dict[str, Any], limit: float) -> dict[str, Any]:
-    """Measure in a fresh process, which is killed, with its children, after *limit* seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        answer, errors = Path(folder, "answer"), Path(folder, "errors")
-        with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.run", json.dumps(spec), str(answer)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                start_new_session=True,
-            )
-            late = False
-            try:
-                process.wait(limit)
-            except subprocess.TimeoutExpired:
-                late = True
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        try:
-            return json.loads(answer.read_text())
-        except (OSError, ValueError):
-            if late:
-                return {"error": f"> {limit:.0f} s"}
-        last = errors.read_text("utf-8", "replace").strip().rpartition("\n")[2]
-        last = last.replace(f"{ROOT}{os.sep}", "").replace(f"{sys.prefix}{os.sep}", "")
-        return {"error": f"exit code {process.returncode}: {last[-200:]}"}
-
-
 def _chunks(workload: Workload, cores: int) -> list[int]:
     """Return the chunk sizes to try."""
     if workload.kind == "import":
@@ -210,21 +172,6 @@ def _chosen(table: dict[str, Any], names: str | None, default: list[str]) -> lis
         if name not in table:
             raise SystemExit(f"{name!r} is none of {', '.join(table)}")
     return [thing for name, thing in table.items() if name in asked]
-
-
-def _machine(cores: int) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.partition(":")[2].strip()
-                break
-    return {
-        "cpu": cpu,
-        "cores": cores,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-    }
 
 
 def main() -> None:

@@ -9,13 +9,13 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
 
-def fill(name: str, text: str, folder: Path = DOCS) -> Path:
-    """Put *text* between the marks of the page *name*; return the page, which is in *folder*.
+def fill(name: str, text: str, folder: Path = DOCS, part: str = "results") -> Path:
+    """Put *text* between the marks of a *part* of the page *name*; return the page, in *folder*.
 
     A page that is not in *folder* yet starts as a copy of the one in `docs/`.
     """
     page = folder / name
-    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
     source = page if page.exists() else DOCS / name
     before, found, rest = source.read_text("utf-8").partition(begin)
     _, ended, after = rest.partition(end)
