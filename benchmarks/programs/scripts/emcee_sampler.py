@@ -1,4 +1,4 @@
-"""emcee, 180 maps of 8 x 1.4 ms"""
+"""emcee, 180 maps of 8 tasks, 1 ms each"""
 
 from types import SimpleNamespace
 

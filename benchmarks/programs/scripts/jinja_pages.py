@@ -1,4 +1,4 @@
-"""jinja2, 150 pages of an importable module, 6 ms each"""
+"""jinja2, 100 pages by an importable function, 10 ms each"""
 
 from hashlib import sha256
 

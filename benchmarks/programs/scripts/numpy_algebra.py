@@ -1,4 +1,4 @@
-"""NumPy, singular values of 600 matrices, 1 ms each, on one BLAS thread"""
+"""NumPy, singular values of 1,200 matrices, 0.8 ms each, on one BLAS thread"""
 
 import os
 
@@ -11,7 +11,7 @@ from benchmarks.programs.measure import measure
 
 def prepare(turn):
     random = np.random.default_rng(turn)
-    return [random.normal(size=(80, 60)) for _ in range(600)]
+    return [random.normal(size=(80, 60)) for _ in range(1_200)]
 
 
 def condition(matrix):

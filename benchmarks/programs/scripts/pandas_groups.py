@@ -1,4 +1,4 @@
-"""pandas, 250 groups of a DataFrame, 4 ms each"""
+"""pandas, 250 groups of a DataFrame, 2.5 ms each"""
 
 import numpy as np
 import pandas as pd

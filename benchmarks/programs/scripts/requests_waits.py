@@ -1,4 +1,4 @@
-"""requests to a slow server (sleep, then JSON), 60 x 20 ms"""
+"""60 requests to a slow server (sleep, then JSON), 20 ms each"""
 
 import json
 import time

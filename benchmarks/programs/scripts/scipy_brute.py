@@ -1,4 +1,4 @@
-"""SciPy brute, one map of 2,500 x 0.2 ms"""
+"""SciPy brute, one map of 4,489 tasks, 0.08 ms each"""
 
 import numpy as np
 from scipy.optimize import brute

@@ -1,4 +1,4 @@
-"""SciPy differential_evolution, 20 maps of 60 x 1 ms"""
+"""SciPy differential_evolution, 20 maps of 60 tasks, 0.7 ms each"""
 
 import numpy as np
 from scipy.integrate import odeint

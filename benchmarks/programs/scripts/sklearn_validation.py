@@ -1,4 +1,4 @@
-"""scikit-learn, cross-validation as a loop: 40 fits of 12 ms"""
+"""scikit-learn, cross-validation as a loop: 30 fits, 14 ms each"""
 
 from itertools import product
 
