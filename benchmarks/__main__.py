@@ -20,7 +20,7 @@ from parmap._records.machine import usable_cpus
 
 from . import contenders, fresh, report, tasks, workloads
 from .contenders import LOOP, OURS, QUICK, Contender
-from .pages import DOCS, say
+from .pages import DOCS, chosen, say
 
 if TYPE_CHECKING:
     from .workloads import Workload
@@ -47,9 +47,9 @@ class Bench:
         self._quick = options.quick
         self._rounds = options.rounds
         self._timeout = options.timeout
-        self._workloads = _chosen(workloads.BY_NAME, options.only, list(workloads.BY_NAME))
+        self._workloads = chosen(workloads.BY_NAME, options.only)
         default = QUICK if options.quick else list(contenders.BY_NAME)
-        asked = _chosen(contenders.BY_NAME, options.contenders, default)
+        asked = chosen(contenders.BY_NAME, options.contenders or ",".join(default))
         versions = {(c.package or c.name): c.version() for c in asked} | {OURS: parmap.__version__}
         self._contenders = [c for c in asked if c.name != LOOP and c.version() is not None]
         self._loop = Setting(contenders.BY_NAME[LOOP], None)
@@ -166,14 +166,6 @@ def _chunks(workload: Workload, cores: int) -> list[int]:
     return sorted({max(1, n // (cores * parts)) for parts in (2, 16)})
 
 
-def _chosen(table: dict[str, Any], names: str | None, default: list[str]) -> list[Any]:
-    asked = names.split(",") if names else default
-    for name in asked:
-        if name not in table:
-            raise SystemExit(f"{name!r} is none of {', '.join(table)}")
-    return [thing for name, thing in table.items() if name in asked]
-
-
 def main() -> None:
     """Run what the command line asks for, then write the page."""
     parser = argparse.ArgumentParser(
@@ -184,7 +176,7 @@ def main() -> None:
         f"contenders: {', '.join(contenders.BY_NAME)}",
     )
     parser.add_argument("--quick", action="store_true", help="small, one round, in two minutes")
-    parser.add_argument("--only", metavar="NAMES", help="workloads, with commas")
+    parser.add_argument("--only", metavar="NAMES", help="workloads: two-long,cold-*")
     parser.add_argument("--contenders", metavar="NAMES", help="contenders, with commas")
     parser.add_argument("--rounds", type=int, help="3 unless --quick")
     parser.add_argument("--timeout", type=float, help="seconds a process may take")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -30,6 +32,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table whose first column is text and whose others are numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
+def chosen(things: dict[str, Any], names: str | None) -> list[Any]:
+    """Return those whose name fits one of the *names*, which stand with commas; None: all."""
+    patterns = names.split(",") if names else ["*"]
+    for pattern in patterns:
+        if not fnmatch.filter(things, pattern):
+            raise SystemExit(f"{pattern!r} is none of {', '.join(things)}")
+    return [t for name, t in things.items() if any(fnmatch.fnmatch(name, p) for p in patterns)]
 
 
 def say(text: str) -> None:

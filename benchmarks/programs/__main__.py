@@ -21,7 +21,7 @@ from typing import Any
 
 import parmap
 from benchmarks import fresh
-from benchmarks.pages import DOCS, ROOT, say
+from benchmarks.pages import DOCS, ROOT, chosen, say
 from parmap._records.machine import usable_cpus
 
 from . import report
@@ -37,10 +37,7 @@ BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 def measured(options: argparse.Namespace, file: Path) -> dict[str, Any]:
     """Measure what was asked for; the raw numbers are in *file* after each program."""
-    names = options.only.split(",") if options.only else list(SCRIPTS)
-    for name in names:
-        if name not in SCRIPTS:
-            raise SystemExit(f"{name!r} is none of {', '.join(SCRIPTS)}")
+    scripts = chosen(SCRIPTS, options.only)
     data: dict[str, Any] = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "rounds": options.rounds,
@@ -52,14 +49,14 @@ def measured(options: argparse.Namespace, file: Path) -> dict[str, Any]:
     }
     for number in range(1, options.rounds + 1):
         data["loads"].append(round(os.getloadavg()[0], 2))
-        for name in names:
-            data["runs"] += _round(name, number, options.load)
+        for script in scripts:
+            data["runs"] += _round(script, number, options.load)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(data, indent=1), "utf-8")
     return data
 
 
-def _round(name: str, number: int, busy: int) -> list[dict[str, Any]]:
+def _round(script: Path, number: int, busy: int) -> list[dict[str, Any]]:
     """Run a program once in each way, the loop first, the others in turn."""
     others = [way for way in WAYS if way != LOOP]
     turn = number % len(others)
@@ -71,15 +68,15 @@ def _round(name: str, number: int, busy: int) -> list[dict[str, Any]]:
         with ExitStack() as stack:
             stack.callback(_end, [_busy_loop() for _ in range(busy)])
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            found = fresh.answer([str(SCRIPTS[name]), way], limit, folder)
+            found = fresh.answer([str(script), way], limit, folder)
         if way == LOOP:
             limit = LIMIT[0] + LIMIT[1] * (time.perf_counter() - began)
             digests = found.get("digests")
         elif "error" not in found and found["digests"] != digests:
             found = {"error": "its results are not those of the loop"}
-        runs.append({"program": name, "way": way, "round": number, "load": load} | found)
+        runs.append({"program": script.stem, "way": way, "round": number, "load": load} | found)
         shown = found.get("error") or ", then ".join(f"{s:.3f} s" for s in found["seconds"])
-        say(f"round {number} {name:20} {way:10} {shown}")
+        say(f"round {number} {script.stem:20} {way:10} {shown}")
     return runs
 
 
@@ -102,7 +99,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"programs: {', '.join(SCRIPTS)}",
     )
-    parser.add_argument("--only", metavar="NAMES", help="programs, with commas")
+    parser.add_argument("--only", metavar="NAMES", help="programs: emcee_sampler,scipy_*")
     parser.add_argument("--rounds", type=int, default=5, help="5 unless told")
     parser.add_argument("--load", type=int, default=0, help="so many busy loops beside")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where the raw numbers go")
