@@ -50,34 +50,42 @@ def measured(options: argparse.Namespace, file: Path) -> dict[str, Any]:
     for number in range(1, options.rounds + 1):
         data["loads"].append(round(os.getloadavg()[0], 2))
         for script in scripts:
-            data["runs"] += _round(script, number, options.load)
+            data["runs"] += one_round(script, number, options.load)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(data, indent=1), "utf-8")
     return data
 
 
-def _round(script: Path, number: int, busy: int) -> list[dict[str, Any]]:
+def one_round(script: Path, number: int, busy: int) -> list[dict[str, Any]]:
     """Run a program once in each way, the loop first, the others in turn."""
+    runs = [_run(script, LOOP, number, busy, LIMIT[0] * 2)]
+    loop = runs[0]
+    if "error" in loop:
+        return runs
     others = [way for way in WAYS if way != LOOP]
     turn = number % len(others)
-    runs: list[dict[str, Any]] = []
-    digests, limit = None, 60.0
-    for way in (LOOP, *others[turn:], *others[:turn]):
-        load = round(os.getloadavg()[0], 2)
-        began = time.perf_counter()
-        with ExitStack() as stack:
-            stack.callback(_end, [_busy_loop() for _ in range(busy)])
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            found = fresh.answer([str(script), way], limit, folder)
-        if way == LOOP:
-            limit = LIMIT[0] + LIMIT[1] * (time.perf_counter() - began)
-            digests = found.get("digests")
-        elif "error" not in found and found["digests"] != digests:
-            found = {"error": "its results are not those of the loop"}
-        runs.append({"program": script.stem, "way": way, "round": number, "load": load} | found)
-        shown = found.get("error") or ", then ".join(f"{s:.3f} s" for s in found["seconds"])
-        say(f"round {number} {script.stem:20} {way:10} {shown}")
+    for way in (*others[turn:], *others[:turn]):
+        run = _run(script, way, number, busy, LIMIT[0] + LIMIT[1] * loop["wall"])
+        if "error" not in run and run["digests"] != loop["digests"]:
+            run["error"] = "its results are not those of the loop"
+        runs.append(run)
     return runs
+
+
+def _run(script: Path, way: str, number: int, busy: int, limit: float) -> dict[str, Any]:
+    """Run a program in a fresh process, in an empty folder, beside *busy* busy loops."""
+    load = round(os.getloadavg()[0], 2)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for _ in range(busy):
+            stack.callback(_end, _busy_loop())
+        began = time.perf_counter()
+        found = fresh.answer([str(script), way], limit, folder)
+        wall = round(time.perf_counter() - began, 3)
+    shown = found.get("error") or ", then ".join(f"{s:.3f} s" for s in found["seconds"])
+    say(f"round {number} {script.stem:20} {way:10} {shown}")
+    known = {"program": script.stem, "way": way, "round": number, "load": load, "wall": wall}
+    return known | found
 
 
 def _busy_loop() -> subprocess.Popen[bytes]:
@@ -85,10 +93,9 @@ def _busy_loop() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-S", "-c", BUSY], stdin=subprocess.DEVNULL)
 
 
-def _end(processes: list[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
-        process.kill()
-        process.wait()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def main() -> None:

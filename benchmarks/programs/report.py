@@ -86,7 +86,7 @@ def text(data: Data) -> str:
     bound = FIRST_BUSY if data["busy"] else FIRST
     rows = [
         [
-            f"{line.name}: {_title(line.name)}",
+            f"{line.name}: {title(line.name)}",
             f"{line.loop:.2f} s",
             _bold(line.first, line.first < bound),
             _bold(line.again, line.again < AGAIN * line.named),
@@ -114,7 +114,7 @@ def _machine(data: Data) -> str:
     )
 
 
-def _title(name: str) -> str:
+def title(name: str) -> str:
     """Return what the script says of itself."""
     script = Path(__file__).with_name("scripts") / f"{name}.py"
     return (ast.get_docstring(ast.parse(script.read_text("utf-8"))) or "").partition("\n")[0]
