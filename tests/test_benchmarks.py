@@ -218,8 +218,8 @@ def test_the_slowest_program_comes_first():
     assert worst.endswith("| 1.00 s | **0.91** | **1.00** | 2.00 | 1.00 | 0.5 |")
     assert best.endswith("| 2.00 s | 2.00 | 2.00 | 2.00 | 1.00 | 0.5 |")
     assert "Load of the machine before each round: 0.2." in page
-    assert "first calls: median **1.45**, at least 1.1; 1 of 2 below 0.95" in page
-    assert "second calls: median **1.50**, at least 1.6; 1 of 2 below 0.95" in page
+    assert "first calls: median **1.45** (bound: 1.1); 1 of 2 below 0.95" in page
+    assert "second calls: median **1.50** (bound: 1.6); 1 of 2 below 0.95" in page
 
 
 def test_a_busy_machine_has_its_own_bound():
