@@ -10,14 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
-import platform
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import parmap
 from parmap._records.machine import usable_cpus
 
-from . import contenders, report, tasks, workloads
+from . import contenders, fresh, report, tasks, workloads
 from .contenders import LOOP, OURS, QUICK, Contender
-from .pages import DOCS, ROOT, say
+from .pages import DOCS, chosen, say
 
 if TYPE_CHECKING:
     from .workloads import Workload
@@ -54,9 +47,9 @@ class Bench:
         self._quick = options.quick
         self._rounds = options.rounds
         self._timeout = options.timeout
-        self._workloads = _chosen(workloads.BY_NAME, options.only, list(workloads.BY_NAME))
+        self._workloads = chosen(workloads.BY_NAME, options.only)
         default = QUICK if options.quick else list(contenders.BY_NAME)
-        asked = _chosen(contenders.BY_NAME, options.contenders, default)
+        asked = chosen(contenders.BY_NAME, options.contenders or ",".join(default))
         versions = {(c.package or c.name): c.version() for c in asked} | {OURS: parmap.__version__}
         self._contenders = [c for c in asked if c.name != LOOP and c.version() is not None]
         self._loop = Setting(contenders.BY_NAME[LOOP], None)
@@ -71,7 +64,7 @@ class Bench:
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "quick": options.quick,
             "rounds": options.rounds,
-            "machine": _machine(self._cores),
+            "machine": fresh.machine(self._cores),
             "versions": versions,
             "rate": tasks.rate(),
             "runs": [],
@@ -129,7 +122,8 @@ class Bench:
         if absent:
             answer = {"error": f"{workload.needs} is not installed"}
         else:
-            answer = _in_a_process(spec, self._limit(workload, number))
+            words = ["-m", "benchmarks.run", json.dumps(spec)]
+            answer = fresh.answer(words, self._limit(workload, number))
         if setting is self._loop and "error" not in answer:
             self._walls[workload.name] = time.perf_counter() - began
             self._digests.setdefault(workload.name, answer["digest"])
@@ -164,67 +158,12 @@ class Bench:
         return base + factor * self._walls.get(workload.name, 10.0)
 
 
-def _in_a_process(spec: dict[str, Any], limit: float) -> dict[str, Any]:
-    """Measure in a fresh process, which is killed, with its children, after *limit* seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        answer, errors = Path(folder, "answer"), Path(folder, "errors")
-        with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.run", json.dumps(spec), str(answer)],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                start_new_session=True,
-            )
-            late = False
-            try:
-                process.wait(limit)
-            except subprocess.TimeoutExpired:
-                late = True
-            finally:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-        try:
-            return json.loads(answer.read_text())
-        except (OSError, ValueError):
-            if late:
-                return {"error": f"> {limit:.0f} s"}
-        last = errors.read_text("utf-8", "replace").strip().rpartition("\n")[2]
-        last = last.replace(f"{ROOT}{os.sep}", "").replace(f"{sys.prefix}{os.sep}", "")
-        return {"error": f"exit code {process.returncode}: {last[-200:]}"}
-
-
 def _chunks(workload: Workload, cores: int) -> list[int]:
     """Return the chunk sizes to try."""
     if workload.kind == "import":
         return []
     n = workload.each or workload.size
     return sorted({max(1, n // (cores * parts)) for parts in (2, 16)})
-
-
-def _chosen(table: dict[str, Any], names: str | None, default: list[str]) -> list[Any]:
-    asked = names.split(",") if names else default
-    for name in asked:
-        if name not in table:
-            raise SystemExit(f"{name!r} is none of {', '.join(table)}")
-    return [thing for name, thing in table.items() if name in asked]
-
-
-def _machine(cores: int) -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.partition(":")[2].strip()
-                break
-    return {
-        "cpu": cpu,
-        "cores": cores,
-        "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-    }
 
 
 def main() -> None:
@@ -237,7 +176,7 @@ def main() -> None:
         f"contenders: {', '.join(contenders.BY_NAME)}",
     )
     parser.add_argument("--quick", action="store_true", help="small, one round, in two minutes")
-    parser.add_argument("--only", metavar="NAMES", help="workloads, with commas")
+    parser.add_argument("--only", metavar="NAMES", help="workloads: two-long,cold-*")
     parser.add_argument("--contenders", metavar="NAMES", help="contenders, with commas")
     parser.add_argument("--rounds", type=int, help="3 unless --quick")
     parser.add_argument("--timeout", type=float, help="seconds a process may take")

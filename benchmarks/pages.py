@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import fnmatch
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 
 
-def fill(name: str, text: str, folder: Path = DOCS) -> Path:
-    """Put *text* between the marks of the page *name*; return the page, which is in *folder*.
+def fill(name: str, text: str, folder: Path = DOCS, part: str = "results") -> Path:
+    """Put *text* between the marks of a *part* of the page *name*; return the page, in *folder*.
 
     A page that is not in *folder* yet starts as a copy of the one in `docs/`.
     """
     page = folder / name
-    begin, end = "<!-- results: begin -->", "<!-- results: end -->"
+    begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
     source = page if page.exists() else DOCS / name
     before, found, rest = source.read_text("utf-8").partition(begin)
     _, ended, after = rest.partition(end)
@@ -30,6 +32,15 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     """Return a Markdown table whose first column is text and whose others are numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
+
+
+def chosen(things: dict[str, Any], names: str | None) -> list[Any]:
+    """Return those whose name fits one of the *names*, which stand with commas; None: all."""
+    patterns = names.split(",") if names else ["*"]
+    for pattern in patterns:
+        if not fnmatch.filter(things, pattern):
+            raise SystemExit(f"{pattern!r} is none of {', '.join(things)}")
+    return [t for name, t in things.items() if any(fnmatch.fnmatch(name, p) for p in patterns)]
 
 
 def say(text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHORT, GIANT = 0.001, 0.300  # seconds of the tasks of a heavy tail
 MAP = 64  # tasks of each of many maps
+UNEQUAL = 1.1  # seconds of all rows of unequal cost together
 
 
 class Job(NamedTuple):
@@ -112,6 +113,15 @@ def _heavy(where: str, n: int, rate: float) -> Job:
     return Job(tasks.spin_itself, counts)
 
 
+def _shrinking(n: int) -> list[float]:
+    """Return the seconds of *n* rows of a triangle, `UNEQUAL` in all: the first is the longest."""
+    return [UNEQUAL * 2 * (n - i) / (n * (n + 1)) for i in range(n)]
+
+
+def _rows(n: int, rate: float) -> Job:
+    return Job(tasks.spin_itself, [round(s * rate) for s in _shrinking(n)])
+
+
 def _naps(seconds: float, n: int, _rate: float) -> Job:
     return Job(partial(tasks.nap, seconds), range(n))
 
@@ -145,7 +155,7 @@ def _nothing(_n: int, _rate: float) -> Job:
     return Job(tasks.spin_itself, [])
 
 
-WORKLOADS = [
+WARM = [
     Workload("sqrt-10k", "10,000 square roots", _roots, 10_000, 10_000, ideal="loop", repeats=20),
     Workload("sqrt-5m", "5,000,000 square roots", _roots, 5_000_000, 200_000, ideal="loop"),
     Workload("cpu-100ms", "32 x 100 ms of CPU", partial(_spins, 0.1), 32, 4),
@@ -188,6 +198,33 @@ WORKLOADS = [
         kind="maps",
         each=MAP,
     ),
+]
+
+
+def _cold(workload: Workload, **changed: Any) -> Workload:
+    """Return *workload* with the making of the pool and the first call timed."""
+    title = f"{changed.pop('title', workload.title)}, cold"
+    name = f"cold-{workload.name}"
+    return replace(workload, name=name, title=title, warm=False, repeats=1, **changed)
+
+
+_warm = {workload.name: workload for workload in WARM}
+COLD = [
+    _cold(_warm["cpu-100ms"]),
+    Workload("cold-cpu-60ms", "32 x 60 ms of CPU, cold", partial(_spins, 0.06), 32, 4, warm=False),
+    _cold(_warm["cpu-1ms"], title="2,000 x 1 ms of CPU", size=2_000),
+    _cold(_warm["cpu-20us"]),
+    Workload(
+        "cold-unequal",
+        "300 rows of unequal cost, 1.1 s in all, cold",
+        _rows,
+        300,
+        300,
+        warm=False,
+        weights=_shrinking,
+    ),
+    _cold(_warm["closure"]),
+    _cold(_warm["arrays-out"]),
     Workload("two-long", "2 x 1 s of CPU", partial(_spins, 1.0), 2, 2, warm=False),
     Workload("three-long", "3 x 1 s of CPU", partial(_spins, 1.0), 3, 3, warm=False),
     Workload(
@@ -210,6 +247,16 @@ WORKLOADS = [
         seconds=0.005,
     ),
     Workload(
+        "script-2s",
+        "a script, whole: 400 x 5 ms",
+        _nothing,
+        400,
+        60,
+        kind="script",
+        warm=False,
+        seconds=0.005,
+    ),
+    Workload(
         "import",
         "import, beside bare Python",
         _nothing,
@@ -221,4 +268,5 @@ WORKLOADS = [
         repeats=10,
     ),
 ]
+WORKLOADS = [*WARM, *COLD]
 BY_NAME = {workload.name: workload for workload in WORKLOADS}

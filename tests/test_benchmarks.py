@@ -11,7 +11,9 @@ from conftest import needs_proc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import contenders, report, simulation, workloads
+from benchmarks import contenders, fresh, pages, report, simulation, workloads
+from benchmarks.programs import __main__ as programs
+from benchmarks.programs import report as programs_report
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTLED = {"deadline": None, "derandomize": True, "database": None}
@@ -98,10 +100,10 @@ def test_ideal_knows_what_cannot_be_cut():
     assert workloads.ideal(tail, 1002, 64, work, work) == pytest.approx(0.3)
 
 
-def results(**seconds):
+def results(workload="cpu-1ms", **seconds):
     """Return raw results of one workload, the loop taking 2 s on two cores."""
     runs = [
-        {"workload": "cpu-1ms", "contender": name, "chunk": None, "n": 4000, "round": 1}
+        {"workload": workload, "contender": name, "chunk": None, "n": 4000, "round": 1}
         | (found if isinstance(found, dict) else {"seconds": found, "inside": found, "grown": 0})
         for name, found in ({"loop": 2.0} | seconds).items()
     ]
@@ -117,6 +119,15 @@ def test_a_loss_is_shown():
     assert "| 4,000 x 1 ms of CPU | 1.00 s | 2.00 | **1.20** | 1.10 | 1.50 |" in page
     assert "- 4,000 x 1 ms of CPU: 1.09 x Pool: **missed**, at most 1.05" in page
     assert "geometric mean of 1 workloads: **1.09**" in page
+
+
+def test_short_work_may_lose_more_to_the_making_of_the_pool():
+    """A cold call is held to the same bound as a warm one only from 1 s of work on."""
+    long = report.text(results("cold-cpu-1ms", parmap=1.2, Pool=1.0), picture=False)
+    short = report.text(results("cold-cpu-1ms", loop=0.9, parmap=1.2, Pool=1.0), picture=False)
+
+    assert "1.20 x Pool: **missed**, at most 1.05" in long
+    assert "1.20 x Pool: **missed**, at most 1.10" in short
 
 
 def test_a_win_is_not_bold():
@@ -180,6 +191,109 @@ def test_the_command_writes_its_page(tmp_path):
     runs = json.loads(raw.read_text("utf-8"))["runs"]
     assert {run["contender"] for run in runs} == {"loop", "parmap", "ThreadPoolExecutor"}
     assert len({run["digest"] for run in runs}) == 1
+
+
+def measured(busy=0, **seconds):
+    """Return raw numbers of programs: of each the first and the second time of each way."""
+    runs = [
+        {"program": program, "way": way, "round": 1, "load": 0.5}
+        | (found if isinstance(found, dict) else {"seconds": found})
+        for program, ways in seconds.items()
+        for way, found in ways.items()
+    ]
+    machine = {"cpu": "a CPU", "cores": 2, "system": "a system", "python": "Python"}
+    data = {"date": "today", "rounds": 1, "busy": busy, "machine": machine, "parmap": "1"}
+    return data | {"loads": [0.25], "runs": runs}
+
+
+FAST = {"loop": [2.0, 1.0], "auto": [1.0, 0.5], "processes": [2.0, 0.5], "threads": [2.0, 1.0]}
+SLOW = {"loop": [1.0, 1.0], "auto": [1.1, 1.0], "processes": [2.0, 0.5], "threads": [2.0, 1.0]}
+
+
+def test_the_slowest_program_comes_first():
+    """The page of the programs shows speeds in units of the loop's, and the losses on top."""
+    page = programs_report.text(measured(json_lines=FAST, hash_files=SLOW))
+    worst, best = (line for line in page.splitlines() if line.startswith(("| hash", "| json")))
+
+    assert worst.endswith("| 1.00 s | **0.91** | **1.00** | 2.00 | 1.00 | 0.5 |")
+    assert best.endswith("| 2.00 s | 2.00 | 2.00 | 2.00 | 1.00 | 0.5 |")
+    assert "Load of the machine before each round: 0.2." in page
+    assert "first calls: median **1.45** (bound: 1.1); 1 of 2 below 0.95" in page
+    assert "second calls: median **1.50** (bound: 1.6); 1 of 2 below 0.95" in page
+
+
+def test_a_busy_machine_has_its_own_bound():
+    """Beside busy loops a first call may lose a little more before it is called a loss."""
+    page = programs_report.text(measured(busy=2, hash_files=SLOW))
+
+    assert "| 1.00 s | 0.91 | **1.00** |" in page
+    assert "medians of 1, beside 2 busy loops, today" in page
+
+
+def test_a_program_that_failed_is_shown():
+    """Neither a missing library nor an executor that failed disappears from the page."""
+    no = {"error": "No module named 'x'"}
+    threads, loop = FAST | {"threads": no}, {"loop": no}
+    page = programs_report.text(measured(json_lines=threads, hash_files=loop))
+
+    assert "| 2.00 s | 2.00 | 2.00 | 2.00 | failed | 0.5 |" in page
+    assert "- json_lines: threads: `No module named 'x'`" in page
+    assert "- hash_files: loop: `No module named 'x'`" in page
+
+
+LIAR = """\
+from benchmarks.programs.measure import loop, measure
+
+measure(lambda turn: range(turn), lambda map_, numbers: map_ is loop)
+"""
+
+
+def test_a_program_with_other_results_failed(tmp_path):
+    """What does not give the loop's results has no time at all."""
+    script = tmp_path / "liar.py"
+    script.write_text(LIAR)
+
+    loop, *others = programs.one_round(script, 1, 0)
+
+    assert len(loop["seconds"]) == 2
+    assert {run["error"] for run in others} == {"its results are not those of the loop"}
+
+
+def test_a_missing_library_is_the_answer():
+    """A process that cannot import what it needs leaves the reason."""
+    found = fresh.answer(["-c", "import no_such_module"], 60.0)
+
+    assert found["error"].endswith("No module named 'no_such_module'")
+
+
+def test_every_program_says_what_it_does():
+    """Each script has a line for the table."""
+    assert len(programs.SCRIPTS) >= 14
+    assert all(programs_report.title(name) for name in programs.SCRIPTS)
+
+
+def test_the_programs_write_their_page(tmp_path):
+    """One round of a program, beside a busy loop, measures, compares and writes its page."""
+    done = command(
+        *("benchmarks.programs", "--only", "json_*", "--rounds", 1, "--load", 1),
+        *("--output", tmp_path, "--json", tmp_path / "raw.json"),
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| json_lines: pure Python text" in (tmp_path / "benchmarks.md").read_text("utf-8")
+    runs = json.loads((tmp_path / "raw.json").read_text("utf-8"))["runs"]
+    assert runs[0]["way"] == "loop"
+    assert {run["way"] for run in runs} == {"loop", "auto", "processes", "threads"}
+    assert len({tuple(run["digests"]) for run in runs}) == 1
+
+
+def test_names_may_be_patterns():
+    """What was asked for comes in the order of the table, each once."""
+    table = {"cold-a": 1, "cold-b": 2, "c": 3}
+
+    assert pages.chosen(table, None) == [1, 2, 3]
+    assert pages.chosen(table, "c,cold-*,cold-a") == [1, 2, 3]
+    assert pages.chosen(table, "cold-*") == [1, 2]
 
 
 def test_an_unknown_name_is_told(tmp_path):

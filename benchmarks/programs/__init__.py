@@ -1,0 +1,1 @@
+"""Real programs on real libraries, with the loop and with pmap: `python -m benchmarks.programs`."""
