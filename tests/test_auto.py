@@ -429,6 +429,21 @@ def test_a_brief_call_that_is_not_brief_goes_on_elsewhere():
     assert begun[0] == threading.get_ident()
 
 
+@pytest.mark.parametrize("kind", [list, tuple, iter, range])
+def test_a_brief_call_that_is_not_brief_is_whole(kind):
+    """What a known function turns out not to do at once is done all the same."""
+
+    def task(x):
+        threading.Event().wait(pause)
+        return x
+
+    pause = 0.0
+    pmap(task, range(4))
+    pause = 0.003
+
+    assert pmap(task, range(4) if kind is range else kind([0, 1, 2, 3])) == [0, 1, 2, 3]
+
+
 def test_tasks_of_many_functions_are_not_known(slow):
     """What one list of calls has cost says nothing of another."""
     pcall([(int, ("1",), {})] * 4)
