@@ -200,9 +200,8 @@ def _run_all(
     """Return the results of a call of *door*."""
     source, options = check_all(door, call, iterables, given)
     first = run_at_once(call, source) if options is DEFAULTS else None
-    if first is not None and not first.caught and source.error is None:
-        if len(first.values) == len(first.chunk) and source.is_over():
-            return first.values
+    if first is not None and first.is_whole and source.is_over() and source.error is None:
+        return first.values
     from ._choice.launch import launch
 
     run = launch(call, source, options, asked="executor" in given, first=first)

@@ -66,8 +66,7 @@ class Auto(Executor):
         self._budget = target(1)  # seconds until the caller chooses again
         self._chooser = Chooser(call, source, workers, tell)
         self._facts = facts = self._chooser.facts
-        self._companion = Companion(source)
-        self._companion.settled = workers < 2 or source.fleeting
+        self._companion = Companion(source, settled=workers < 2 or source.fleeting)
         if facts.earlier:
             if not self._companion.settled:
                 self._decide()
@@ -145,10 +144,7 @@ class Auto(Executor):
         return [report, *(Report(chunk, []) for chunk in waiting)]
 
     def _help(self, seconds: float, cpu: float) -> bool:
-        """In the companion, again and again: see to the pool, or make one; tell if there is one.
-
-        The caller is at a task that has taken *seconds* by now, *cpu* of them processor time.
-        """
+        """In the companion, beside a task: see to the pool, or make one; tell if there is one."""
         if self._pool is None:
             choice = self._chooser.choose_beside(seconds, cpu, self._waiting)
             if choice is None or choice.where == "serial":
@@ -218,11 +214,10 @@ class Auto(Executor):
     def _reconsider(self) -> None:
         """Leave the pool if it has lost against the loop; when it is empty, choose again."""
         if (pool := self._pool) and pool.away and (choice := self._chooser.reconsider()):
-            pool.away, pool.leaving = False, True
+            pool.leave()
             self.workers, self.window = 1, self._facts.workers
-            if not choice.final:
-                self._companion = Companion(self._source)
-        if pool and pool.leaving and not pool.sent:
+            self._companion = Companion(self._source, settled=choice.final)
+        if pool and pool.is_left:
             pool.executor.close()
             self._pool = None
             if not self._companion.settled:
@@ -231,14 +226,13 @@ class Auto(Executor):
     def _give_up(self, error: Exception) -> None:
         """Stay in the caller for good: no worker can be started, or none has the function."""
         why = str(error)
-        if isinstance(error, ExecutorUnavailable):
-            self._come_back(why)
-            warn(f"parmap runs serially: {why}")
-            return
-        if not isinstance(error, pickle.PicklingError):
+        if not isinstance(error, (ExecutorUnavailable, pickle.PicklingError)):
             why = f"fn cannot be loaded in another process: {type(error).__name__}: {why}"
-        self._facts.seen.unsendable = why
+        if not isinstance(error, ExecutorUnavailable):
+            self._facts.seen.unsendable = why
         self._come_back(why)
+        if isinstance(error, ExecutorUnavailable):
+            warn(f"parmap runs serially: {why}")
 
     def _come_back(self, obstacle: str = "") -> None:
         """Stay in the caller for good; what the pool has is run here, once more if need be."""

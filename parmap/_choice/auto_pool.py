@@ -76,6 +76,15 @@ class Pool:
                 own.append(waiting[0])
             waiting.popleft()
 
+    def leave(self) -> None:
+        """Give it no more chunks, for it was slower than the loop."""
+        self.away, self.leaving = False, True
+
+    @property
+    def is_left(self) -> bool:
+        """Whether it gets no more chunks, and has none."""
+        return self.leaving and not self.sent
+
     def hear(self, seconds: float | None) -> None:
         """Wait up to *seconds* for what it tells, or raises, and keep that."""
         try:

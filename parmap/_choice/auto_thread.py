@@ -49,8 +49,8 @@ class Companion:
         settings: for threads that it starts: gives them the settings of the caller's.
     """
 
-    def __init__(self, source: Source) -> None:
-        self.settled = False
+    def __init__(self, source: Source, *, settled: bool = False) -> None:
+        self.settled = settled
         self._source = source
         self._started = False
         self._helps = False  # somebody does what can be done beside a long task

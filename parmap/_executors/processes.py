@@ -78,8 +78,7 @@ class Processes(Executor):
         """Start *at_once* workers; raise PicklingError if the function cannot be sent.
 
         A task has *timeout* seconds, a worker does at *most* so many tasks.  With *packing*, the
-        seconds that the function may take to pickle, workers load it before they are relied on:
-        until all have, `window` counts those that have.
+        seconds to pickle the function, workers load it first, and `window` counts those that have.
         """
         self.workers = self.window = workers
         self._budget = budget
@@ -188,7 +187,7 @@ class Processes(Executor):
         return wait
 
     def _is_hopeless(self) -> bool:
-        """Count a worker that has ended before its first task; tell whether it is one too many."""
+        """Count a worker that ended before its first task; tell whether it is one too many."""
         self._abortive += 1
         return self._abortive == ABORTIVE
 
@@ -216,10 +215,10 @@ class Processes(Executor):
             self._requeue(chunk, "the worker has not kept the function")
         elif kind == UNFIT:
             self._lease.retire(worker)
-            (why,) = message.header
+            why = f"a worker cannot have what belongs to the tasks: {message.header[0]}"
             if self._is_hopeless():
-                raise ExecutorUnavailable(f"no worker process can map the function: {why}")
-            self._requeue(chunk, f"the worker cannot have what belongs to the chunk: {why}")
+                raise ExecutorUnavailable(why)
+            self._requeue(chunk, why)
         else:
             worker.chunk = None
             self._abortive = 0

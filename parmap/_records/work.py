@@ -152,6 +152,11 @@ class Report:
         self.worker = worker
         self.bytes = 0
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all tasks of the chunk were run, and none has failed."""
+        return len(self.values) == len(self.chunk) and not self.caught
+
 
 class Batch:
     """Consecutive tasks finished for good: *values* from index *start*.
