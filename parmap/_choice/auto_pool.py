@@ -77,8 +77,9 @@ class Pool:
             waiting.popleft()
 
     def leave(self) -> None:
-        """Give it no more chunks, for it was slower than the loop."""
+        """Give it no more chunks, for it was slower than the loop, and have them back soon."""
         self.away, self.leaving = False, True
+        self.executor.recall()
 
     @property
     def is_left(self) -> bool:

@@ -3,7 +3,8 @@
 A choice rests on a few tasks, on a machine that does other things, too; so it is held against what
 came of it.  What counts is how many seconds of tasks the pool does in a second of the call:
 
-- of threads, the processor time: those that wait for the lock take time and do nothing;
+- of threads, the processor time, or what the tasks would have taken here if that is less: those
+  that wait for the lock take time and do nothing, and those that hand it over spend time on that;
 - of processes, the time: if it is less than a second, the rest went into moving data.  Other
   programs slow down the tasks there as they would here, and change nothing.
 
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from .serial_or_parallel import Measured, Where
 
 
-ENOUGH = 0.05
-"""Seconds of the call after which a pool is judged: the noise of a busy machine lasts for some 10
-ms, and a loop of 0.3 s would lose a tenth if the pool did half of what it does."""
+ENOUGH = {"threads": 0.02, "processes": 0.05}
+"""Seconds of the call after which a pool is judged: a loop of 0.3 s loses less than a tenth if the
+pool did half of what it does.  The noise of a busy machine lasts for some 10 ms."""
 
 LEAST = {"threads": 1.2, "processes": 0.95}
 """Seconds of tasks in a second of the loop's that are worth staying for: processes may still do
@@ -36,7 +37,7 @@ class Comparison:
     def __init__(self, where: Where, seen: Measured, workers: int) -> None:
         self._where = where
         self._waits = seen.waits
-        self._pace = seen.pace
+        self._pace, self._cost = seen.pace, seen.cost
         self._workers = workers
         self._reports = 0
         self._spent = self._done = 0.0
@@ -49,14 +50,17 @@ class Comparison:
     def add(self, report: Report) -> None:
         """Add what a worker tells."""
         if self._reports:
-            of_threads = self._where == "threads"
-            self._done += report.cpu / self._pace if of_threads else report.seconds
+            if self._where == "threads":
+                here = len(report.values) * self._cost
+                self._done += min(here, report.cpu / self._pace)
+            else:
+                self._done += report.seconds
         self._reports += 1
 
     @property
     def speed(self) -> float:
         """How many times as fast as the loop the pool is; infinite before it can be told."""
-        if self._waits or self._reports <= self._workers or self._spent < ENOUGH:
+        if self._waits or self._reports <= self._workers or self._spent < ENOUGH[self._where]:
             return float("inf")
         return self._done / self._spent
 

@@ -58,6 +58,11 @@ which on workers are started beside it: half of what a start takes, for it goes 
 
 MOST_DOUBT = 64  # calls for which a place that was slower than the loop is not tried again
 
+OLD_LOOKS = 32.0  # milliseconds that what an earlier call has seen of the GIL counts, at most
+
+LOOKED = 0.02
+"""Seconds of tasks after which another thread has looked at the GIL as much as it ever will."""
+
 LOOKS = 4
 """Milliseconds for which another thread must have tried to run before it is believed that it can:
 it is wrong by a quarter then, and the pool is held against the loop afterwards."""
@@ -91,10 +96,11 @@ class Measured:
     def again(self) -> Measured:
         """Return what will hold for the next call, too: all but how long its tasks take.
 
-        What was seen of the GIL counts half as much each time: it may have been the machine's.
+        What was seen of the GIL is to give way to what is seen next: it may have been the machine's.
         """
         new = Measured()
-        new.looks, new.free, new.moved = self.looks / 2, self.free / 2, self.moved
+        part = min(1.0, OLD_LOOKS / max(self.looks, 1.0))
+        new.looks, new.free, new.moved = self.looks * part, self.free * part, self.moved
         new.moving, new.packing, new.unpacked = self.moving, self.packing, self.unpacked
         new.doubts = self.doubts
         return new
@@ -182,6 +188,11 @@ class Facts:
         return min(1.0, self.long_delayed / self.long) if self.long else self.seen.busy
 
     @property
+    def looking(self) -> bool:
+        """Whether it is not known yet how free the GIL is."""
+        return self.gil and not self.earlier and self.seen.looks < LOOKS
+
+    @property
     def doubtful(self) -> bool:
         """Whether tasks seem to wait that were not seen yet: noise looks alike."""
         return self.earlier and self.seen.waits and self.seen.speed_up(2) < FREE * 2
@@ -249,6 +260,7 @@ def decide(facts: Facts) -> Choice:
         ),
         (seen.wall < SEEN, "serial", "too little was measured to tell"),
         (facts.doubtful, "serial", "whether tasks wait, as in an earlier call, is to be seen"),
+        (facts.looking and seen.wall < LOOKED, "serial", "whether tasks hold the GIL is to be seen"),
         (seen.waits and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
         (left * saved < WARM_START, "serial", "what is left is worth less than any start"),
         (free and not facts.gil, "threads", "this interpreter has no GIL"),

@@ -58,6 +58,12 @@ class Executor:
         """
         raise NotImplementedError
 
+    def recall(self) -> None:
+        """Have what was not begun handed back soon; what runs ends after its task.
+
+        May do nothing: then everything is done as it was submitted.
+        """
+
     def close(self) -> None:
         """Stop what runs, forget what waits, release what this executor owns."""
         raise NotImplementedError

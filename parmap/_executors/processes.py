@@ -36,7 +36,7 @@ from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
 from .._workers.loading import packages
 from .._workers.process import LOAD
-from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE
+from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP
 from .._workers.timeout import overdue
 
 TYPE_CHECKING = False
@@ -154,6 +154,10 @@ class Processes(Executor):
 
     def wake(self) -> None:
         self._lease.wake()
+
+    def recall(self) -> None:
+        for worker in self._lease.busy():
+            worker.status[STOP] = 1
 
     def close(self) -> None:
         call, self._call = self._call, None

@@ -12,11 +12,12 @@ from threading import Thread
 
 from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable
+from .._records.work import Report
 from .marshalling import InProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .._records.work import Call, Chunk, Report
+    from .._records.work import Call, Chunk
 
 
 class Threads(Executor):
@@ -65,11 +66,15 @@ class Threads(Executor):
     def wake(self) -> None:
         self._done.put(None)
 
-    def close(self) -> None:
+    def recall(self) -> None:
         self._marshaller.stop()
         with suppress(Empty):
             while True:
-                self._chunks.get_nowait()
+                if (chunk := self._chunks.get_nowait()) is not None:
+                    self._done.put(Report(chunk, []))
+
+    def close(self) -> None:
+        self.recall()
         for _ in range(self._started):
             self._chunks.put(None)
 

@@ -115,6 +115,7 @@ class Lease:
     def put(self, worker: WorkerProcess) -> None:
         """Let *worker* be free."""
         worker.chunk = None
+        worker.status[STOP] = 0
         self._free.append(worker)
 
     def poll(self, seconds: float) -> list[tuple[WorkerProcess | None, bool]]:
