@@ -47,7 +47,7 @@ def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, s
     ("measured", "reports", "spent"),
     [
         (seen(0.02), 2, 1.0),  # as many as there are workers: the next are on their way
-        (seen(0.02), 10, ENOUGH / 10),
+        (seen(0.02), 10, ENOUGH["processes"] / 10),
         (seen(0.02, cpu=0.0), 100, 1.0),  # a task that waits takes no longer beside others
     ],
 )

@@ -10,7 +10,7 @@ from .._records.errors import ExecutorUnavailable
 from .._records.gil import delay
 from .._records.machine import gil_is_on, imported, interpreter
 from .._workers import warm
-from .._workers.loading import expected, packages
+from .._workers.loading import expected, modules, packages
 from .comparison import Comparison
 from .history import recall, remember
 from .refusals import Refusals
@@ -48,7 +48,6 @@ class Chooser:
         self._call = call
         self._source = source
         self._tell = tell
-        self._packages = packages(call.fn)
         self._comparison: Comparison | None = None
         self._thread = get_native_id()
         self._delay = delay()  # of that thread, when it was looked at last
@@ -84,6 +83,7 @@ class Chooser:
         """Choose by the facts as they stand."""
         facts = self.facts
         if facts.pool == "serial":
+            facts.modules = modules(*self._sample) if self._sample else facts.modules
             facts.start, facts.loading = self._until_workers()
         self._last = decide(facts)
         if self._last.where == "processes":
@@ -95,8 +95,9 @@ class Chooser:
 
     def _until_workers(self) -> tuple[float, float]:
         """Return what a start costs the caller, and how long workers load the function then."""
-        if (loading := warm.outlook(self._packages)) is None:
-            start, loading = COLD_START, expected(self._packages)
+        needed = packages(self._call.fn, self.facts.modules)
+        if (loading := warm.outlook(needed)) is None:
+            start, loading = COLD_START, expected(needed)
             return max(WARM_START, start - _forgone), max(0.0, loading - _forgone)
         return WARM_START, max(0.0, loading - _forgone)
 

@@ -90,7 +90,7 @@ def _choose(
 
     def make(choice: Choice) -> Executor:
         if choice.where == "processes":
-            return _processes(call, workers, source, options, choice.packing)
+            return _processes(call, workers, source, options, choice)
         waiting = count(options["workers"], WAITING_THREADS)
         return _threads(call, waiting if choice.waits else workers)
 
@@ -170,7 +170,7 @@ def _own_processes(
     workers: int,
     source: Source,
     options: dict[str, Any],
-    packing: float | None = None,
+    choice: Choice | None = None,
 ) -> Executor:
     if os.name == "nt":
         raise ExecutorUnavailable(
@@ -187,8 +187,9 @@ def _own_processes(
         budget(workers, contain_failures=contain_failures(options)),
         timeout=None if timeout is None else float(timeout),
         most=options["max_tasks_per_worker"],
-        at_once=min(source.remaining or 0, workers) if packing is None else not warm.idle,
-        packing=packing,
+        at_once=not warm.idle if choice else min(source.remaining or 0, workers),
+        packing=choice.packing if choice else None,
+        modules=choice.modules if choice else frozenset(),
     )
 
 
@@ -197,14 +198,14 @@ def _processes(
     workers: int,
     source: Source,
     options: dict[str, Any],
-    packing: float | None = None,
+    choice: Choice | None = None,
 ) -> Executor:
     """Return what stands for processes where nobody asked for an executor by name.
 
-    With *packing*, seconds to pickle the function, the caller computes until workers have it.
+    With the *choice* of "auto", the caller computes until workers have the function.
     """
     if os.name != "nt":
-        return _own_processes(call, workers, source, options, packing)
+        return _own_processes(call, workers, source, options, choice)
     return _pool(call, "futures", workers)
 
 

@@ -96,7 +96,7 @@ class Measured:
     def again(self) -> Measured:
         """Return what will hold for the next call, too: all but how long its tasks take.
 
-        What was seen of the GIL is to give way to what is seen next: it may have been the machine's.
+        What was seen of the GIL is to give way to what is seen next: that may be otherwise.
         """
         new = Measured()
         part = min(1.0, OLD_LOOKS / max(self.looks, 1.0))
@@ -160,6 +160,7 @@ class Facts:
         earlier: whether *seen* is of an earlier call.
         long: seconds that a task has taken and goes on; 0.0 if none is longer than usual.
         long_cpu: seconds of processor time of these; *long_delayed*: that no processor was free.
+        modules: those that items and results come from.
         pool: what was made a pool of; "serial" if nothing was.  Then *seen* says how large the
             function is.
         obstacle: what has shown that the tasks must run in the caller; "" if nothing has.
@@ -169,6 +170,7 @@ class Facts:
     gil = can_start = True
     fleeting = earlier = False
     loading = long = long_cpu = long_delayed = 0.0
+    modules: frozenset[str] = frozenset()
     pool: Where = "serial"
     obstacle = ""
 
@@ -206,6 +208,7 @@ class Choice:
         numbers: what the reason rests on, by name.
         final: whether it is the caller for good.
         waits: whether tasks wait: then more threads than cores are of use.
+        modules: those that items and results come from.
         packing: seconds that the function may take to pickle.
         budget: seconds until the caller should choose again; 0.0 if nothing is known of that.
     """
@@ -218,6 +221,7 @@ class Choice:
         here = here or facts.pool != "serial" or why in (SLOWER, TOO_LARGE)
         self.final = where == "serial" and bool(here)
         self.packing = numbers["packing"]
+        self.modules = facts.modules
         self.waits = facts.long_waits if facts.long else facts.seen.waits
         self.budget = 0.0
         if facts.remaining is not None and facts.seen.wall >= SEEN and not facts.doubtful:
@@ -260,7 +264,6 @@ def decide(facts: Facts) -> Choice:
         ),
         (seen.wall < SEEN, "serial", "too little was measured to tell"),
         (facts.doubtful, "serial", "whether tasks wait, as in an earlier call, is to be seen"),
-        (facts.looking and seen.wall < LOOKED, "serial", "whether tasks hold the GIL is to be seen"),
         (seen.waits and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
         (left * saved < WARM_START, "serial", "what is left is worth less than any start"),
         (free and not facts.gil, "threads", "this interpreter has no GIL"),
@@ -270,6 +273,11 @@ def decide(facts: Facts) -> Choice:
         (seen.unsendable, "serial", "{unsendable}"),
         (seen.is_doubted("processes"), "serial", SLOWER),
         (too_large, "serial", TOO_LARGE),
+        (
+            facts.looking and seen.wall < LOOKED,
+            "serial",
+            "whether tasks hold the GIL is to be seen",
+        ),
         (True, processes, "{left:.2g} s are left, in tasks of {cost:.2g} s"),
     )
     where, why = next((where, why) for holds, where, why in rules if holds)

@@ -30,12 +30,11 @@ from .._records.c_modules import pickle
 from .._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
 from .._records.work import Call, Chunk, Loss, Report, Unsendable
 from .._wire.channel import STALLED
-from .._wire.messages import DONE, LACKING, READY, STALE, UNFIT, SerializedCall
+from .._wire.messages import DONE, LACKING, LOAD, READY, STALE, UNFIT, SerializedCall
 from .._workers import warm
 from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
-from .._workers.loading import packages
-from .._workers.process import LOAD
+from .._workers.loading import NONE, packages
 from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP
 from .._workers.timeout import overdue
 
@@ -43,8 +42,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._records.failure import Kind
     from .._workers.process import WorkerProcess
-
-ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
 
 atexit.register(warm.end_all)
 
@@ -74,22 +71,21 @@ class Processes(Executor):
         most: int | None = None,
         at_once: int = 0,
         packing: float | None = None,
+        modules: frozenset[str] = NONE,
     ) -> None:
         """Start *at_once* workers; raise PicklingError if the function cannot be sent.
 
         A task has *timeout* seconds, a worker does at *most* so many tasks.  With *packing*, the
-        seconds to pickle the function, workers load it first, and `window` counts those that have.
+        seconds to pickle the function, workers load that and the items' *modules* first, and
+        `window` counts those that have.
         """
         self.workers = self.window = workers
-        self._budget = budget
-        self._timeout = timeout
-        self._most = most
+        self._budget, self._timeout, self._most = budget, timeout, most
         self._lease = Lease(TaskEnvironment(workers, limit_threads=True))
         self._call: SerializedCall | None = None
         self._news: list[Report] = []
-        self._abortive = 0
         self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
-        self._packages = packages(call.fn)
+        self._modules, self._packages = modules, packages(call.fn, modules)
         self._ahead = packing is not None and warm.prepared(self._packages) < workers
         try:
             self._lease.start(at_once)
@@ -131,7 +127,7 @@ class Processes(Executor):
         """Have workers load the function, and count those that have, until all have."""
         if self._ahead and (call := self._call):
             for worker in self._lease.to_load(call.digest, self.workers):
-                self._ask(worker, LOAD)
+                self._ask(worker, Chunk(LOAD, sorted(self._modules)))
             self.window = self._lease.loaded(call.digest)
             self._ahead = not self.window or self.window < min(self.workers, len(self._lease))
 
@@ -178,7 +174,7 @@ class Processes(Executor):
         return None
 
     def _requeue(self, chunk: Chunk, why: str) -> None:
-        if chunk:  # else it was to load the function, and another will
+        if chunk.start != LOAD:  # else another will load the function
             self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
 
     def _expire(self) -> float:
@@ -189,11 +185,6 @@ class Processes(Executor):
         for worker, dump in late:
             self._on_death(worker, "timeout", dump)
         return wait
-
-    def _is_hopeless(self) -> bool:
-        """Count a worker that ended before its first task; tell whether it is one too many."""
-        self._abortive += 1
-        return self._abortive == ABORTIVE
 
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""
@@ -220,17 +211,17 @@ class Processes(Executor):
         elif kind == UNFIT:
             self._lease.retire(worker)
             why = f"a worker cannot have what belongs to the tasks: {message.header[0]}"
-            if self._is_hopeless():
+            if self._lease.is_hopeless():
                 raise ExecutorUnavailable(why)
             self._requeue(chunk, why)
         else:
             worker.chunk = None
-            self._abortive = 0
+            self._lease.abortive = 0
             report = call.report(chunk, message)
             worker.served += len(report.values)
             if kind == DONE:
-                worker.has_loaded(None if chunk else report.seconds)
-            if chunk:
+                worker.has_loaded(report.seconds if chunk.start == LOAD else None)
+            if chunk.start != LOAD:
                 self._news.append(report)
             if worker.status[RUNNING] == LEAVING:
                 self._lease.retire(worker, GRACE)
@@ -248,11 +239,11 @@ class Processes(Executor):
         dump = dump or worker.block.stack_dump()
         ending = self._lease.retire(worker)
         unused = not worker.ready or running == LOADING
-        if unused and self._is_hopeless():
+        if unused and self._lease.is_hopeless():
             if worker.ready:
                 raise WorkerCrashed(f"{ending} while it loaded the function or was initialized")
             raise ExecutorUnavailable(f"worker processes die before their first task: {ending}")
-        if not chunk:
+        if chunk is None or chunk.start == LOAD:
             return
         self._ahead, self.window = False, self.workers  # what crashes must not run in the caller
         if running == IDLE and chunk.start not in self._unbegun:

@@ -34,6 +34,7 @@ unpickled.  LACKING: the worker has not the function, or not any more.  UNFIT: i
 descriptors or the memory that belong to the request.  STALE: modules that it has imported were
 edited, take another worker."""
 
+LOAD = -1  # where a chunk starts that has no tasks, but the names of modules to import
 LOADING_FUNCTION = "the loading of the function"
 DIGEST = 16  # bytes
 COPIED = 2**16  # bytes from which on a buffer is left out of the pickle: below, a copy is cheaper

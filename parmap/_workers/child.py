@@ -18,7 +18,7 @@ import os
 import select
 import sys
 from _thread import RLock
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from functools import partial
 from time import perf_counter
 from types import FunctionType, MethodType
@@ -103,12 +103,15 @@ def handle_request(
             where = "the initializer"
             if initializer is not None:
                 _initialize(call.obj.initializer, initializer, fresh)
-        status[SINCE] = perf_counter()
-        status[RUNNING] = MOVING
+        if start != messages.LOAD:
+            status[SINCE] = perf_counter()
+            status[RUNNING] = MOVING
         where = ""
         with handed(handles[number:]) if handles else nullcontext():
             arrived = load(request.body, buffers)
             chunk = Chunk(start, arrived.obj)
+        if start == messages.LOAD:
+            return _import(chunk, began)
     except BaseException as error:
         if not where:
             text = f"input arrived, but cannot be unpickled: {type(error).__qualname__}: {error}"
@@ -124,11 +127,20 @@ def handle_request(
     _granted = _granted or _limits()
     # Both may have brought values of context variables.
     report = call.run(arrived.run, run_chunk, call.obj, chunk, budget, status, timeout)
-    if not chunk:  # what took time is the loading
-        report.seconds = perf_counter() - began
     if _limits() != _granted:  # the next task shall not have them
         status[RUNNING] = LEAVING
     return _pack_report(report, [] if receive_fd else None)
+
+
+def _import(chunk: Chunk, began: float) -> Message:
+    """Import the modules that items will need, as far as they can be had; the function is loaded.
+
+    Who needs one that cannot says so.
+    """
+    for name in chunk.items:
+        with suppress(Exception):
+            __import__(name)
+    return _pack_report(Report(chunk, [], None, perf_counter() - began), None)
 
 
 def _missing(error: BaseException) -> str | None:

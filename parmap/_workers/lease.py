@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from .environment import TaskEnvironment
     from .process import WorkerProcess
 
+ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 
 
 class Lease:
-    """Takes warm workers or starts new ones, polls them all at once, and gives them back."""
+    """Takes warm workers or starts new ones, polls them all at once, and gives them back.
+
+    Attributes:
+        abortive: how many have ended in a row before they did a task.
+    """
 
     def __init__(self, environment: TaskEnvironment) -> None:
         """Raise ExecutorUnavailable if there is no descriptor left."""
@@ -30,6 +35,7 @@ class Lease:
         self._free: list[WorkerProcess] = []
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
+        self.abortive = 0
         try:
             self._waker = Waker()
         except OSError as error:
@@ -53,7 +59,8 @@ class Lease:
 
     def busy(self) -> set[WorkerProcess]:
         """Return those that work at a chunk."""
-        return {worker for worker in self._by_fd.values() if worker.chunk}
+        workers = self._by_fd.values()
+        return {worker for worker in workers if worker.chunk and not worker.is_loading}
 
     def loaded(self, digest: bytes) -> int:
         """Return how many of them have loaded the function with this *digest*."""
@@ -111,6 +118,11 @@ class Lease:
         taken = [worker for worker in self._free if digest not in worker.functions]
         self._free = [worker for worker in self._free if worker not in taken]
         return taken
+
+    def is_hopeless(self) -> bool:
+        """Count a worker that ended before its first task; tell whether it is one too many."""
+        self.abortive += 1
+        return self.abortive == ABORTIVE
 
     def put(self, worker: WorkerProcess) -> None:
         """Let *worker* be free."""

@@ -39,8 +39,16 @@ _measured: dict[Packages, float] = {}  # seconds, by the packages that were miss
 _known: dict[CodeType, Packages] = {}  # by the code of a function
 
 
-def packages(fn: Any) -> Packages:
-    """Return the packages outside the standard library that the loading of *fn* imports."""
+def packages(fn: Any, modules: Packages = NONE) -> Packages:
+    """Return the packages that the loading of *fn*, and the import of *modules*, import.
+
+    Those of the standard library apart.
+    """
+    needed = _packages(fn)
+    return needed | {_top(name) for name in modules} if modules else needed
+
+
+def _packages(fn: Any) -> Packages:
     function = function_of(fn)
     if function is None:
         return frozenset(_package(fn)) - {""}
@@ -54,6 +62,21 @@ def packages(fn: Any) -> Packages:
             known = NONE
         _known[code] = known
     return known
+
+
+def modules(*items: Any) -> frozenset[str]:
+    """Return the modules that *items*, or what is in them, if they are tuples, come from.
+
+    Only those that an interpreter does not have anyway, and can import by name.
+    """
+    kinds = {type(part) for item in items for part in (item if type(item) is tuple else (item,))}
+    homes = {str(kind.__dict__.get("__module__")) for kind in kinds}
+    names = {name for name in homes - {"None"} if _top(name)}
+    if not names:
+        return NONE
+    from .._wire.importable import by_value  # nearly no map of a few items needs it
+
+    return frozenset(name for name in names if not by_value(name))
 
 
 def expected(missing: Packages) -> float:

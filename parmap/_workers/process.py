@@ -17,13 +17,13 @@ from time import monotonic, perf_counter, sleep
 from .._records.c_modules import signal
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
-from .._records.work import Chunk
 from .._wire.channel import STALLED, Message, Watched
 from .._wire.locks_and_queues import Spawning
 from .._wire.messages import (
     DONE,
     FORGET,
     LAST_STATE,
+    LOAD,
     NEW_STATE,
     NO_CHANGE,
     READY,
@@ -38,6 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
 
+    from .._records.work import Chunk
     from .environment import TaskEnvironment
     from .loading import Packages
 else:
@@ -45,9 +46,6 @@ else:
         import _socket as socket  # what `socket` adds, thousands of names, costs 3 ms
     except ImportError:  # not CPython
         import socket
-
-LOAD = Chunk(0, ())
-"""No task at all: who is asked for it loads the function."""
 
 DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
 LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
@@ -118,7 +116,7 @@ class WorkerProcess:
     @property
     def is_loading(self) -> bool:
         """Whether it was asked for nothing but to load a function, and has not answered yet."""
-        return self.chunk is LOAD
+        return self.chunk is not None and self.chunk.start == LOAD
 
     def has_loaded(self, seconds: float | None) -> None:
         """Be told that it has the function, and in how many *seconds* it was loaded, if known."""
