@@ -39,10 +39,9 @@ pytestmark = pytest.mark.usefixtures("forget")
         (seen(1e-7), 10_000, 2, True, "serial"),
         (seen(1e-7), 10_000_000, 2, True, "serial"),
         (seen(1e-3), 3, 2, False, "serial"),
-        (seen(1e-3, looks=LOOKS), 64, 2, True, "processes"),
-        (seen(1e-3), 64, 2, True, "serial"),  # whether threads would do as well is to be seen
+        (seen(1e-3), 64, 2, True, "processes"),
         (seen(1e-3), 64, 2, False, "serial"),
-        (seen(1e-3, looks=LOOKS), 4000, 2, False, "processes"),
+        (seen(1e-3), 4000, 2, False, "processes"),
         (seen(1.0, tasks=1), 1, 2, False, "processes"),
         (seen(1.0, tasks=1), None, 2, False, "processes"),
         (seen(1e-6, tasks=100), None, 2, False, "serial"),
@@ -79,6 +78,8 @@ OLD = {"earlier": True}
         (facts(seen(0.1), gil=False), "threads", "this interpreter has no GIL", False),
         (facts(seen(0.1, looks=9, free=9)), "threads", "tasks of 0.1 s release the GIL", False),
         (facts(seen(0.1, cpu=0)), "threads", "tasks of 0.1 s mostly wait", False),
+        (facts(seen(0.001), start=0.001, watched=True), "serial", "hold the GIL is to be", False),
+        (facts(seen(0.1), watched=True), "processes", "10 s are left", False),
         # what an earlier call has measured
         (facts(seen(0.1), **OLD), "processes", "10 s are left", False),
         (facts(seen(0.1, cpu=0), **OLD), "serial", "whether tasks wait, as in an earlier", False),

@@ -34,7 +34,8 @@ def told(seconds, cpu=None):
 )
 def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, speed):
     """What counts is how many seconds of the loop's tasks are done in a second of the call."""
-    comparison = Comparison(where, measured, 2)
+    comparison = Comparison(where)
+    comparison.begin(measured, 2, None)
     for _ in range(10):
         comparison.spend(spent)
         comparison.add(told(seconds, cpu))
@@ -53,7 +54,8 @@ def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, s
 )
 def test_nothing_is_said_before_it_can_be_told(measured, reports, spent):
     """A pool is not judged by its start, by less than the noise of a machine, or by waits."""
-    comparison = Comparison("processes", measured, 2)
+    comparison = Comparison("processes")
+    comparison.begin(measured, 2, None)
     for _ in range(reports):
         comparison.spend(spent)
         comparison.add(told(1e-6))

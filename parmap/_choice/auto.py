@@ -170,9 +170,9 @@ class Auto(Executor):
 
     def _start(self, choice: Choice) -> None:
         """Make the pool; if it cannot be made, everything stays here."""
-        workers = self._facts.workers
+        workers, began = self._facts.workers, perf_counter()
         try:
-            self._pool = Pool(self._make(choice), workers)
+            self._pool = Pool(self._make(choice), workers, began)
         except PackingTooSlow:
             self._facts.seen.unpacked = choice.packing
             self._come_back()
@@ -189,7 +189,7 @@ class Auto(Executor):
             return
         if not (pool.away or pool.leaving or computing) and pool.executor.ready:
             pool.away = self._companion.settled = True
-            self._chooser.compare()
+            self._chooser.compare(pool.spent)
         if pool.away:
             self.workers, self.window = pool.executor.workers, pool.executor.window
         try:

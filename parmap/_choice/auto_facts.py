@@ -45,6 +45,7 @@ class Chooser:
         self.facts = Facts(known or Measured(), workers, 0)
         self.facts.earlier = known is not None
         self.facts.gil = gil_is_on()
+        self.facts.watched = True
         self._call = call
         self._source = source
         self._tell = tell
@@ -161,10 +162,11 @@ class Chooser:
             remember(self._call.fn, seen)
         self.tell()
 
-    def compare(self) -> None:
-        """Hold the pool against the caller from now on."""
-        facts = self.facts
-        self._comparison = Comparison(facts.pool, facts.seen, facts.workers)
+    def compare(self, spent: float | None) -> None:
+        """Hold the pool against the caller from now on; *spent*: see `Comparison.begin`."""
+        where, seen = self.facts.pool, self.facts.seen
+        self._comparison = seen.comparisons.setdefault(where, Comparison(where))
+        self._comparison.begin(seen, self.facts.workers, spent)
 
     def spend(self, seconds: float) -> None:
         """Be told that *seconds* of the caller's went into the pool."""

@@ -27,14 +27,17 @@ class Pool:
 
     Attributes:
         made: when it was made, in seconds of `perf_counter`.
+        spent: how long that took if it was ready then; None if it was not.
         away: whether it is relied on: the caller only schedules.
         leaving: whether it gets no more chunks, for it was slower than the loop.
         sent: the chunks that it has.
     """
 
-    def __init__(self, executor: Executor, workers: int) -> None:
+    def __init__(self, executor: Executor, workers: int, began: float) -> None:
+        """Take over *executor*, whose making *began* at that time of `perf_counter`."""
         self.executor = executor
         self.made = perf_counter()
+        self.spent = self.made - began if executor.ready else None
         self.away = self.leaving = False
         self.sent: list[Chunk] = []
         self._workers = workers

@@ -1,7 +1,8 @@
 """Whether a pool is faster than the loop it stands for: arithmetic on reports, without clocks.
 
 A choice rests on a few tasks, on a machine that does other things, too; so it is held against what
-came of it.  What counts is how many seconds of tasks the pool does in a second of the call:
+came of it, in this call and in those before: where they are small, no single one could tell.  What
+counts is how many seconds of tasks the pool does in a second of the call:
 
 - of threads, the processor time, or what the tasks would have taken here if that is less: those
   that wait for the lock take time and do nothing, and those that hand it over spend time on that;
@@ -28,43 +29,59 @@ LEAST = {"threads": 1.2, "processes": 0.95}
 better than threads, where nothing else is better than the caller."""
 
 
+FADING = 1.0
+"""Seconds of the call from which on what was before counts half: what is done may change."""
+
+
 class Comparison:
-    """Holds a pool of *workers* against what was *seen* in the caller.
+    """Holds a kind of pool against the loop, for one function, over all calls of it."""
 
-    The first reports only tell when it had begun to work: what lies before is the start.
-    """
-
-    def __init__(self, where: Where, seen: Measured, workers: int) -> None:
+    def __init__(self, where: Where) -> None:
         self._where = where
-        self._waits = seen.waits
-        self._pace, self._cost = seen.pace, seen.cost
-        self._workers = workers
-        self._reports = 0
+        self._least, self._enough = LEAST[where], ENOUGH[where]
+        self._begun = self._waits = False
+        self._reports = self._workers = 0
+        self._pace, self._cost = 1.0, 0.0
         self._spent = self._done = 0.0
+
+    def begin(self, seen: Measured, workers: int, spent: float | None) -> None:
+        """Be told that a call relies on such a pool, of *workers*; what was *seen* in the caller.
+
+        *spent* seconds went into its making.  None: it was not there at once, and begins with its
+        first report: what lies before is the start.
+        """
+        if seen.tasks:
+            self._waits, self._pace, self._cost = seen.waits, seen.pace, seen.cost
+        self._workers = workers
+        self._begun = spent is not None
+        self.spend(spent or 0.0)
 
     def spend(self, seconds: float) -> None:
         """Add *seconds* of the caller's that went into the pool: waiting, sending, receiving."""
-        if self._reports:
+        if self._begun:
             self._spent += seconds
 
     def add(self, report: Report) -> None:
         """Add what a worker tells."""
-        if self._reports:
+        if self._begun:
+            self._reports += 1
             if self._where == "threads":
                 here = len(report.values) * self._cost
                 self._done += min(here, report.cpu / self._pace)
             else:
                 self._done += report.seconds
-        self._reports += 1
+            if self._spent > 2 * FADING:
+                self._spent, self._done = self._spent / 2, self._done / 2
+        self._begun = True
 
     @property
     def speed(self) -> float:
         """How many times as fast as the loop the pool is; infinite before it can be told."""
-        if self._waits or self._reports <= self._workers or self._spent < ENOUGH[self._where]:
+        if self._waits or self._reports < self._workers or self._spent < self._enough:
             return float("inf")
         return self._done / self._spent
 
     @property
     def is_lost(self) -> bool:
         """Whether something else is likely to be faster."""
-        return self.speed < LEAST[self._where]
+        return self.speed < self._least

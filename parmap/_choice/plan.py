@@ -91,8 +91,11 @@ def _choose(
     def make(choice: Choice) -> Executor:
         if choice.where == "processes":
             return _processes(call, workers, source, options, choice)
-        waiting = count(options["workers"], WAITING_THREADS)
-        return _threads(call, waiting if choice.waits else workers)
+        if choice.waits:
+            return _threads(call, count(options["workers"], WAITING_THREADS))
+        from .._executors.threads import Threads
+
+        return Threads(call, workers, BRIEF)  # soon it is seen whether they are faster
 
     return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
@@ -113,6 +116,10 @@ WAITING_THREADS = 32
 """Threads for tasks that were measured to wait, unless the call says how many, whatever the cores:
 what they wait for is elsewhere.  More would be faster still, but a server may take it ill: a
 hundred connections at once look like an attack."""
+
+
+BRIEF = 0.01
+"""Seconds of work in a chunk for a thread that computes: a handover costs some 50 us."""
 
 
 def _threads(call: Call, workers: int | None) -> Executor:

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
+    from .comparison import Comparison
+
     Where = Literal["serial", "threads", "processes"]
 
 
@@ -81,6 +83,7 @@ class Measured:
         moving: seconds it takes to pickle and unpickle one input and one result.
         packing: seconds it takes to pickle the function with all that it holds.
         unpacked: seconds after which that was given up; 0.0 if it was not.
+        comparisons: by the place, how it did beside the loop.
         doubts: for a place that was slower than the loop, how often in a row, and in how many of
             the next calls it is not tried again.
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
@@ -92,6 +95,7 @@ class Measured:
 
     def __init__(self) -> None:
         self.doubts: dict[Where, tuple[int, int]] = {}
+        self.comparisons: dict[Where, Comparison] = {}
 
     def again(self) -> Measured:
         """Return what will hold for the next call, too: all but how long its tasks take.
@@ -102,13 +106,14 @@ class Measured:
         part = min(1.0, OLD_LOOKS / max(self.looks, 1.0))
         new.looks, new.free, new.moved = self.looks * part, self.free * part, self.moved
         new.moving, new.packing, new.unpacked = self.moving, self.packing, self.unpacked
-        new.doubts = self.doubts
+        new.doubts, new.comparisons = self.doubts, self.comparisons
         return new
 
     def doubt(self, where: Where) -> None:
         """Keep that *where* was slower than the loop: the more often, the longer."""
         lost = self.doubts.get(where, (0, 0))[0] + 1
         self.doubts[where] = lost, 1 + min(MOST_DOUBT, 2**lost)
+        self.comparisons.pop(where, None)
 
     def end_call(self, well: Where) -> None:
         """Let a call be over that ended *well* where it was: a doubt of others gets less."""
@@ -156,6 +161,7 @@ class Facts:
         loading: how long they are expected to load the function, while the caller computes.
         gil: whether this interpreter has the lock.
         can_start: whether there is a Python to start worker processes with.
+        watched: whether another thread looks at the tasks while they run here.
         fleeting: whether an item is of no use any more once the next is drawn.
         earlier: whether *seen* is of an earlier call.
         long: seconds that a task has taken and goes on; 0.0 if none is longer than usual.
@@ -168,7 +174,7 @@ class Facts:
 
     start = WARM_START
     gil = can_start = True
-    fleeting = earlier = False
+    watched = fleeting = earlier = False
     loading = long = long_cpu = long_delayed = 0.0
     modules: frozenset[str] = frozenset()
     pool: Where = "serial"
@@ -192,7 +198,7 @@ class Facts:
     @property
     def looking(self) -> bool:
         """Whether it is not known yet how free the GIL is."""
-        return self.gil and not self.earlier and self.seen.looks < LOOKS
+        return self.watched and self.gil and not self.earlier and self.seen.looks < LOOKS
 
     @property
     def doubtful(self) -> bool:
