@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 import pytest
 from worlds import Pool, World, facts, results, seen
 
-from parmap._choice import auto, history
+from parmap._choice import auto, auto_pool, history
 from parmap._choice.comparison import ENOUGH, Comparison
 from parmap._choice.serial_or_parallel import LOOKS, MOST_DOUBT, WARM_START, decide
 from parmap._records.work import Chunk, Report
@@ -67,7 +67,8 @@ def test_nothing_is_said_before_it_can_be_told(measured, reports, spent):
 def clock(monkeypatch):
     """Let auto live in a time that only passes when it is moved."""
     now = [100.0]
-    monkeypatch.setattr(auto, "perf_counter", lambda: now[0])
+    for module in (auto, auto_pool):
+        monkeypatch.setattr(module, "perf_counter", lambda: now[0])
     return now
 
 
@@ -122,7 +123,8 @@ def test_threads_that_lose_give_way_to_processes(slow, clock):
     assert results(world, range(100), size=1) == [str(x) for x in range(100)]
     assert world.asked == ["threads", "processes"]
     assert [pool.closed for pool in world.pools] == [1, 1]
-    assert decide(facts(history.recall(str), start=WARM_START)).where == "processes"
+    again = decide(facts(history.recall(str), start=WARM_START))
+    assert again.where == "processes", again.why
 
 
 def test_no_more_tasks_run_than_there_are_workers_while_a_pool_is_left(slow, clock, monkeypatch):

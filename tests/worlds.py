@@ -39,6 +39,7 @@ def forget(monkeypatch):
     """Let every test meet its functions for the first time, without workers of other tests."""
     shutdown()
     monkeypatch.setattr(history, "_known", OrderedDict())
+    monkeypatch.setattr(history, "_sizes", {})
     monkeypatch.setattr(auto_facts, "_forgone", 0.0)
 
 
@@ -92,7 +93,7 @@ def results(world, items, workers=2, size=None, tell=None):
     source, call = Source((items,)), Call(world.fn, "item")
     executor = Auto(call, source, workers, world.make, tell)
     options = {**DEFAULTS, "chunksize": size or "auto"}
-    run = Run(source, executor, sizes(call, executor, options))
+    run = Run(source, executor, sizes(call, options))
     values = {}
     while batches := run.advance():
         for batch in batches:

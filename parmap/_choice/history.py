@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .._engine.chunking import Sizes
     from .._engine.source import Source
     from .._records.work import Call, Report
     from .serial_or_parallel import Measured
@@ -26,6 +27,7 @@ KNOWN = 256
 """Functions whose measurements are remembered."""
 
 _known: dict[Any, Measured] = {}  # what was measured last is at the end
+_sizes: dict[Any, Sizes] = {}  # likewise
 
 _inner = {
     partial: "func",
@@ -61,11 +63,26 @@ def run_at_once(call: Call, source: Source) -> Report | None:
 
 def remember(fn: Any, seen: Measured) -> None:
     """Keep what was measured of *fn*, instead of the oldest if there is too much."""
+    _keep(_known, fn, seen)
+
+
+def last_sizes(fn: Any) -> Sizes | None:
+    """Return what sized the chunks of the last call of *fn*, wherever it ran."""
+    key = None if fn is None else _key(fn)
+    return None if key is None else _sizes.get(key)
+
+
+def keep_sizes(fn: Any, sizes: Sizes) -> None:
+    """Keep *sizes* for the next call of *fn*: by then they have learnt."""
+    _keep(_sizes, fn, sizes)
+
+
+def _keep(found: dict[Any, Any], fn: Any, value: object) -> None:
     if (key := _key(fn)) is not None:
-        _known.pop(key, None)
-        _known[key] = seen
-        for oldest in [*_known][:-KNOWN]:
-            _known.pop(oldest, None)
+        found.pop(key, None)
+        found[key] = value
+        for oldest in [*found][:-KNOWN]:
+            found.pop(oldest, None)
 
 
 def _key(fn: Any) -> Any:

@@ -33,7 +33,7 @@ def launch(
         observers = Observers()
     tell = None if observers is None else observers.tell
     executor = choose(call, source, options, asked=asked, tell=tell)
-    cut = sizes(call, executor, options)
+    cut = sizes(call, options)
     run = Run(source, executor, cut, int(options["retries"]), observers, first)
     if options["progress"] is not False and observers is not None:
         from .._observers.progress import Bar

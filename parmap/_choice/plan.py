@@ -17,7 +17,7 @@ from .._workers import warm
 from .._workers.tasks import loading, nested
 from .auto import Auto
 from .auto_facts import can_start
-from .history import recall
+from .history import keep_sizes, last_sizes
 from .options import OWN_WORKERS
 
 TYPE_CHECKING = False
@@ -100,16 +100,17 @@ def _choose(
     return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
 
-def sizes(call: Call, executor: Executor, options: dict[str, Any]) -> Sizes:
-    """Return what sizes the chunks of *call* for *executor*."""
-    size = options["chunksize"]
-    known = recall(call.fn) if isinstance(executor, Auto) else None
-    return Sizes(
+def sizes(call: Call, options: dict[str, Any]) -> Sizes:
+    """Return what sizes the chunks of *call*: it begins with what the last one has learnt."""
+    size, last = options["chunksize"], last_sizes(call.fn)
+    learning = Sizes(
         None if size == "auto" else min(int(size), maxsize),
-        known.cost if known else None,
+        last.cost if last else None,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
     )
+    keep_sizes(call.fn, learning)
+    return learning
 
 
 WAITING_THREADS = 32

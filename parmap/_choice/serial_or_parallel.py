@@ -38,7 +38,7 @@ SEEN = 0.001
 PACKED = 2.0
 """How often the time to pickle a function is spent: it is also sent to the workers, and loaded."""
 
-PACKING, QUICK = 0.05, 0.005
+PACKING, QUICK = 0.05, 0.01
 """Of what is left, what the function may take to pickle, and seconds that it may take anyway: if it
 is given up then, the call is no slower than that."""
 

@@ -17,6 +17,10 @@ DISPATCH = 100e-6
 """Seconds for which a chunk may occupy the caller's thread: 50 us as measured, 50 us in reserve.
 A worker must not run dry while the caller serves the others: with many, chunks are longer."""
 
+BRIEF = 0.0015
+"""Seconds of work in a chunk at least, as far as each worker has one: a message and its answer take
+100 to 150 us of the caller, and as long until a worker wakes up."""
+
 CONTAINED = 0.005
 """Seconds of work in a chunk of a call that is asked to contain failures.  What a worker has done
 and not sent yet when it dies, runs again: that are tasks of less than this."""
@@ -87,7 +91,9 @@ class Sizes:
         seconds = SOLO if alone else target(workers, contain_failures=self._contain_failures)
         size = min(ceil(seconds / max(self.cost, 1e-9)), GROWTH * self._largest)
         if remaining is not None and workers > 1:
-            size = min(size, ceil(remaining / (2 * workers)))  # towards the end, smaller pieces
+            # Towards the end, smaller pieces; but none so small that sending it counts.
+            brief = min(ceil(BRIEF / max(self.cost, 1e-9)), ceil(remaining / workers))
+            size = min(size, max(brief, ceil(remaining / (2 * workers))))
         return max(1, size)
 
     def horizon(self, window: int) -> int:

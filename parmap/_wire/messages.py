@@ -54,7 +54,8 @@ class SerializedCall:
     be shared objects of multiprocessing in it.
 
     Raises PicklingError, naming the part, if the function or the initializer cannot be pickled, and
-    PackingTooSlow if they are not within so many *seconds*, the import of cloudpickle apart.
+    PackingTooSlow if they are not within so many *seconds* of processor time (the import of
+    cloudpickle apart).
     """
 
     def __init__(self, call: Call, *, shared: bool = False, seconds: float | None = None) -> None:

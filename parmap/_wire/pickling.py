@@ -9,7 +9,7 @@ import copyreg
 import functools
 import io
 import sys
-from time import perf_counter
+from time import thread_time
 
 from .._records.c_modules import pickle
 from .importable import away, names_away
@@ -37,11 +37,11 @@ class TimeIsUp(BaseException):
 
 
 class Deadline:
-    """The moment, *seconds* from now, at which pickling is given up."""
+    """After *seconds* of processor time from now, when pickling is given up."""
 
     __slots__ = ("_clock", "_end", "seconds")
 
-    def __init__(self, seconds: float, clock: Callable[[], float] = perf_counter) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float] = thread_time) -> None:
         self.seconds = seconds
         self._clock = clock
         self._end = clock() + seconds
