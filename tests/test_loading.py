@@ -3,13 +3,17 @@
 import os
 import signal
 import sys
+import threading
+import time
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from parmap import WorkerCrashed, shutdown
 from parmap._executors.processes import Processes
+from parmap._executors.threads import Threads
 from parmap._records.work import Call, Chunk
 from parmap._workers import loading, warm
 from parmap._workers.loading import NONE, PER_MODULE, expected, learn, packages
@@ -232,3 +236,89 @@ def test_what_was_measured_counts_more_than_a_guess(monkeypatch):
     learn(lib, 7.0)
     assert expected(lib) == 7.0
     assert expected(frozenset(["lib", "library"])) == pytest.approx(4 * PER_MODULE)
+
+
+def test_the_modules_of_the_items_are_loaded_as_well(slowly):
+    """What the items need is there before the first of them arrives, and counts as loaded."""
+    _, gate = slowly
+    executor = Processes(
+        Call(abs, "item"),
+        1,
+        0.02,
+        packing=AN_AGE,
+        modules=frozenset(["slowly_loaded", "none.such"]),
+    )
+    (worker,) = set(executor._lease._by_fd.values())
+    assert executor.wait(0.0) == []
+    assert worker.is_loading
+
+    gate.touch()
+    until(executor, lambda: executor.ready)
+
+    assert worker.packages == {"slowly_loaded", "none"}
+    executor.close()
+
+
+@pytest.mark.parametrize(
+    ("items", "needed"),
+    [
+        ((1, "a", b"", None, [foreign("made")]), set()),
+        ((foreign("made"), 1), {"made.inner"}),
+        (((1, foreign("made")), foreign("found")), {"made.inner", "found.inner"}),
+        ((Path(),), set()),
+    ],
+)
+def test_what_items_need(items, needed):
+    """Modules of the items, or of what a tuple holds, if they are not of the standard library."""
+    assert loading.modules(*items) == needed
+
+
+# What is handed back
+
+
+def test_threads_hand_back_what_they_have_not_begun():
+    """Recalled, each chunk comes back, the one that runs after its task."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def task(x):
+        begun.set()
+        assert go_on.wait(60)
+        return x
+
+    executor = Threads(Call(task, "item"), 1, 60.0)
+    executor.submit(Chunk(0, [0, 1]))
+    executor.submit(Chunk(2, [2]))
+    assert begun.wait(60)
+    executor.recall()
+    go_on.set()
+    reports = []
+    while len(reports) < 2:
+        reports += executor.wait(60)
+    executor.close()
+
+    assert {report.chunk.start: report.values for report in reports} == {0: [0], 2: []}
+
+
+def test_processes_hand_back_what_they_have_not_begun(tmp_path):
+    """Recalled, a worker ends its chunk after the task that runs, and serves on."""
+    began, gate = tmp_path / "began", tmp_path / "gate"
+
+    def task(x):
+        began.touch()
+        while not gate.exists():
+            time.sleep(0.001)
+        return x
+
+    executor = Processes(Call(task, "item"), 1, 60.0)
+    executor.submit(Chunk(0, [0, 1]))
+    while not began.exists():
+        assert executor.wait(0.01) == []
+    executor.recall()
+    gate.touch()
+    (report,) = until(executor, lambda: not executor._lease.is_busy)
+    assert report.values == [0]
+
+    executor.submit(Chunk(1, [1, 2]))
+    (report,) = until(executor, lambda: not executor._lease.is_busy)
+    assert report.values == [1, 2]
+    executor.close()
