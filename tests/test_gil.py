@@ -257,6 +257,23 @@ def test_a_look_that_began_before_the_chunk_says_nothing(clock):
     assert (seen.looks, seen.free) == (pytest.approx(1), 0)
 
 
+def test_a_look_that_lasts_longer_than_the_tasks_is_a_held_one(clock):
+    """Who waits for the GIL until all is over has been kept from it by the tasks, up to their end."""
+
+    def too_late(caller):
+        def step(_):
+            caller.clock[0] += 2 * LOOK
+            caller.companion.end()
+            caller.clock[0] += 3 * LOOK  # the program goes on
+            return 5 * LOOK, False
+
+        return step
+
+    seen = watch(clock, begins, looks(LOOK, free=True), too_late)
+
+    assert (seen.looks, seen.free) == (pytest.approx(3), pytest.approx(1))
+
+
 def test_a_look_that_cannot_tell_says_nothing(clock):
     """Where neither count nor lateness tells, nothing is measured."""
     seen = watch(clock, begins, looks(LOOK, free=None))

@@ -19,6 +19,7 @@ from parmap._workers import loading, warm
 from parmap._workers.loading import NONE, PER_MODULE, expected, learn, packages
 
 AN_AGE = 60.0  # seconds to pickle a function: no limit
+NEEDED = frozenset(["slowly_loaded", "none.such"])
 
 
 @pytest.fixture(autouse=True)
@@ -246,7 +247,7 @@ def test_the_modules_of_the_items_are_loaded_as_well(slowly):
         1,
         0.02,
         packing=AN_AGE,
-        modules=frozenset(["slowly_loaded", "none.such"]),
+        modules=NEEDED,
     )
     (worker,) = set(executor._lease._by_fd.values())
     assert executor.wait(0.0) == []

@@ -107,10 +107,13 @@ class Companion:
         while not self.settled:
             if self._helps:
                 sleep(SERVING)
-            asked, modules = self._source.is_asked, len(sys.modules)
+            asked, modules, steady = self._source.is_asked, len(sys.modules), self._steady
             before = perf_counter()
             lasted, free = probe.look()
-            since = self._since
+            since, ended = self._since, self._ended
+            if free is False and steady < before < ended and not (asked or since):
+                # The GIL came only after the tasks: else looks at short calls would all be free.
+                seen.looks += (ended - before) / LOOK
             # While the input is asked, no task runs.
             if since and not (asked or self._source.is_asked):
                 since_asked = since + self._source.asked - self._asked
