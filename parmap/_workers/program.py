@@ -136,7 +136,7 @@ def _stream(fd: int, nothing: int) -> int:
 
 
 def _close(fds: list[int], count: int | None = None) -> None:
-    """Take *count* of *fds*, or all, from its end, and close them: in C, where nothing interrupts."""
+    """Close *count* of *fds*, or all, from its end on: in C, where nothing interrupts."""
     _telling.difference_update(fds)
     list(map(os.close, map(list.pop, [fds] * (len(fds) if count is None else count))))
 
