@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import sys
 from types import FunctionType
 
 import pytest
@@ -167,3 +168,18 @@ assert before == sent()
 print("done")
 """
     assert script(source).stdout == "done\n"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="annotations are evaluated at once")
+def test_annotations_that_only_a_type_checker_can_evaluate_travel(script):
+    """They are sent as they are: the task runs, and who asks for them is told what is missing."""
+    source = """\
+from annotationlib import Format, get_annotations
+from parmap import pmap
+def f(n: Nowhere, m: list[Nowhere] = 1) -> int: return n
+def task(n): return f(n), get_annotations(f, format=Format.STRING)
+print(*pmap(task, [1], executor="processes", workers=1), *pmap(f, [2], executor="processes"))
+"""
+    names = {"n": "Nowhere", "m": "list[Nowhere]", "return": "int"}
+
+    assert script(source).stdout == f"{(1, names)} 2\n"

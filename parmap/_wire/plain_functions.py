@@ -83,7 +83,7 @@ class FunctionPickler(pickle.Pickler):
             raise pickle.PicklingError("a function of a module that is not imported by name")
         found = {name: there[name] for name in _global_names(code) if name in there}
         contents = [_content(cell) for cell in cells or ()]
-        attributes = {name: getattr(function, name) for name in ATTRIBUTES}
+        attributes = _attributes(function)
         if attributes["__module__"] == "__main__":
             del attributes["__module__"]
         values = [*found.values(), *(value for content in contents for value in content)]
@@ -92,6 +92,14 @@ class FunctionPickler(pickle.Pickler):
             names = self._globals[id(there)] = _Globals(there)
         count = None if cells is None else len(cells)
         return _function, (code, names, count), state, None, None, _fill
+
+
+def _attributes(function: FunctionType) -> dict[str, Any]:
+    try:
+        return {name: getattr(function, name) for name in ATTRIBUTES}
+    except NameError:  # in annotations, which Python 3.14 evaluates late: they stay as they are
+        names = (name.replace("__annotations__", "__annotate__") for name in ATTRIBUTES)
+        return {name: getattr(function, name) for name in names}
 
 
 def _arguments(code: CodeType) -> tuple[Any, ...]:
