@@ -1,9 +1,13 @@
 """What workers keep, what they find around them, and that they never multiply."""
 
+import _posixsubprocess
 import decimal
+import errno
 import os
 import re
 import resource
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +24,7 @@ from conftest import needs_proc
 import parmap
 from parmap import ExecutorUnavailable, pmap, shutdown, warm
 from parmap._records.machine import usable_cpus
-from parmap._workers import process
+from parmap._workers import process, program
 from parmap._workers import warm as warm_workers
 from parmap._workers.program import Program
 
@@ -58,8 +62,15 @@ def children():
     return {child for path in lists for child in path.read_text().split()}
 
 
+@pytest.fixture(params=["fork_exec", "Popen"])
+def way(request, monkeypatch):
+    """Both ways to start a program: that of the Pythons we know, and that of all others."""
+    if request.param == "Popen":
+        monkeypatch.setattr(program, "NEWEST", (3, 0))
+
+
 @needs_proc
-def test_a_start_that_fails_leaves_nothing():
+def test_a_start_that_fails_leaves_nothing(way):
     """The error says why; no process and no descriptor is left."""
     before = os.listdir("/proc/self/fd"), children()
 
@@ -69,36 +80,131 @@ def test_a_start_that_fails_leaves_nothing():
     assert (os.listdir("/proc/self/fd"), children()) == before
 
 
+def test_a_start_that_fails_says_why(monkeypatch):
+    """Where the system tells nobody of children, and in however many pieces the reason comes."""
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda fd, _: read(fd, 1))
+    handler = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        with pytest.raises(FileNotFoundError):
+            Program(["/no-such-python"], (), {})
+    finally:
+        signal.signal(signal.SIGCHLD, handler)
+
+
+@needs_proc
+def test_a_start_without_descriptors_leaves_nothing(way):
+    """However few there are for it: it fails, or not, and what it has opened is closed."""
+    before = os.listdir("/proc/self/fd"), children()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    first = os.open(os.devnull, os.O_RDONLY)
+    os.close(first)
+    errors = []
+    for limit in range(first, limits[0]):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limits[1]))
+        try:
+            started = Program(["/bin/sh", "-c", ":"], (), {})
+            break
+        except OSError as error:
+            errors.append(error.errno)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    started.wait()
+
+    assert set(errors) == {errno.EMFILE}
+    assert len(errors) > 1
+    assert (os.listdir("/proc/self/fd"), children()) == before
+
+
+class Interrupt(Exception):
+    pass
+
+
+@needs_proc
+def test_an_interrupted_start_leaves_nothing():
+    """Whatever a handler of a signal raises, and when: no process and no descriptor is left."""
+
+    def interrupt(*_):
+        raise Interrupt
+
+    before = os.listdir("/proc/self/fd"), children()
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for n in range(1, 41):
+            started = None
+            try:
+                signal.setitimer(
+                    signal.ITIMER_REAL, n / 20_000
+                )  # up to 2 ms: about as a start takes
+                started = Program(["/bin/sh", "-c", ":"], (), {})
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except Interrupt:
+                pass
+            if started is not None:
+                started.wait()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    ended = [left.wait() for left in program._left]  # whom the interrupt has hit on their way here
+
+    assert all(ended)
+    assert (os.listdir("/proc/self/fd"), children()) == before
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_start_does_not_wait_for_what_another_thread_forks(monkeypatch):
+    """A child forked in the middle of a start may live on; the start ends."""
+    waiting, go = os.pipe()
+    forked = []
+    fork_exec = _posixsubprocess.fork_exec
+
+    def fork_before(*arguments):
+        pid = os.fork()
+        if not pid:
+            os.close(go)
+            told = select.select([waiting], [], [], work.PATIENCE)[0]
+            os._exit(0 if told else 1)
+        forked.append(pid)
+        return fork_exec(*arguments)
+
+    monkeypatch.setattr(_posixsubprocess, "fork_exec", fork_before)
+    Program(["/bin/sh", "-c", ":"], (), {}).wait()
+    os.close(go)
+    os.close(waiting)
+
+    assert [os.waitpid(pid, 0)[1] for pid in forked] == [0]
+
+
 @pytest.mark.parametrize("ending", [("sys.exit(3)", 3), ("os.kill(os.getpid(), 9)", -9)])
-def test_the_end_of_a_program_is_told_to_all_who_wait(ending):
+def test_the_end_of_a_program_is_told_to_all_who_wait(way, ending):
     """Exit code or signal, to several threads at once."""
     source, code = ending
-    program = Program([sys.executable, "-c", f"import os, sys; {source}"], (), os.environ)
+    started = Program([sys.executable, "-c", f"import os, sys; {source}"], (), os.environ)
     told = []
-    threads = [threading.Thread(target=lambda: told.append(program.wait())) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: told.append(started.wait())) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
     assert told == [True] * 3
-    assert program.returncode == program.poll() == code
+    assert started.returncode == started.poll() == code
 
 
 @needs_proc
-def test_a_program_is_found_on_the_path_and_has_nothing_but_its_own(tmp_path):
+def test_a_program_is_found_on_the_path_and_has_nothing_but_its_own(way, tmp_path):
     """It is looked for in PATH; of our descriptors it has those that it was given, and streams."""
     kept, lost = (os.open(tmp_path, os.O_RDONLY) for _ in range(2))
     os.set_inheritable(lost, True)
     (tmp_path / "named").symlink_to("/bin/sh")
     place = tmp_path / "list"
     try:
-        program = Program(
+        started = Program(
             ["named", "-c", f"ls -l /proc/self/fd > {place}"],
             (kept,),
             {"PATH": f"/nowhere:{tmp_path}:{os.environ['PATH']}"},
         )
-        program.wait()
+        started.wait()
     finally:
         os.close(kept)
         os.close(lost)

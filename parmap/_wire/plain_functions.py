@@ -78,17 +78,28 @@ class FunctionPickler(pickle.Pickler):
         name = there.get("__name__", "")
         # Those of `functools` dispatch or cache.
         own = name not in ("", "functools") and vars(sys.modules.get(name, _Globals)) is there
-        if not own or any(n != "__main__" and by_value(n) for n in (name, function.__module__)):
+        modules = name, function.__module__  # without one, cloudpickle looks for it everywhere
+        if not own or None in modules or any(n != "__main__" and by_value(n) for n in modules):
             raise pickle.PicklingError("a function of a module that is not imported by name")
         found = {name: there[name] for name in _global_names(code) if name in there}
         contents = [_content(cell) for cell in cells or ()]
-        attributes = {name: getattr(function, name) for name in ATTRIBUTES}
+        attributes = _attributes(function)
         if attributes["__module__"] == "__main__":
             del attributes["__module__"]
         values = [*found.values(), *(value for content in contents for value in content)]
         state = function.__dict__, attributes, contents, found, list(_submodules(code, values))
-        names = self._globals.setdefault(id(there), _Globals(there))
-        return _function, (code, names, cells and len(cells)), state, None, None, _fill
+        if (names := self._globals.get(id(there))) is None:
+            names = self._globals[id(there)] = _Globals(there)
+        count = None if cells is None else len(cells)
+        return _function, (code, names, count), state, None, None, _fill
+
+
+def _attributes(function: FunctionType) -> dict[str, Any]:
+    try:
+        return {name: getattr(function, name) for name in ATTRIBUTES}
+    except NameError:  # in annotations, which Python 3.14 evaluates late: they stay as they are
+        names = (name.replace("__annotations__", "__annotate__") for name in ATTRIBUTES)
+        return {name: getattr(function, name) for name in names}
 
 
 def _arguments(code: CodeType) -> tuple[Any, ...]:
@@ -114,16 +125,22 @@ def _opcodes() -> tuple[int, int, tuple[int, ...]]:
 def _global_names(code: CodeType) -> dict[str, None]:
     """Return the globals that *code*, and the functions defined in it, read or write, in order."""
     extended, load, all_of_them = _opcodes()
+    # `find` is fast, and code may be long.  Nothing but instructions has their bytes: caches are 0.
+    operations, arguments = code.co_code[::2], code.co_code[1::2]
+    places = []
+    for operation in all_of_them:
+        at = operations.find(operation)
+        while at >= 0:
+            places.append(at)
+            at = operations.find(operation, at + 1)
     names: dict[str, None] = {}
-    argument, instructions = 0, code.co_code
-    for at in range(0, len(instructions), 2):
-        operation = instructions[at]
-        argument = argument << 8 | instructions[at + 1]
-        if operation == extended:
-            continue
-        if operation in all_of_them:  # the last bit of a load says what else it pushes
-            names[code.co_names[argument >> (operation == load)]] = None
-        argument = 0
+    for at in sorted(places):
+        argument, before = arguments[at], at - 1
+        while before >= 0 and operations[before] == extended:
+            argument |= arguments[before] << 8 * (at - before)
+            before -= 1
+        # The last bit of a load says what else it pushes.
+        names[code.co_names[argument >> (operations[at] == load)]] = None
     for const in code.co_consts:
         if type(const) is CodeType:
             names.update(_global_names(const))
@@ -172,7 +189,7 @@ def _function(code: CodeType, names: dict[str, Any], cells: int | None) -> Funct
 def _fill(function: FunctionType, state: tuple[Any, ...]) -> None:
     own, attributes, contents, found, _ = state
     function.__dict__.update(own)
-    function.__globals__.update(found)
+    function.__globals__.update(found, __builtins__=__builtins__)  # whatever the code calls so
     for cell, content in zip(function.__closure__ or (), contents, strict=True):
         if content:
             (cell.cell_contents,) = content

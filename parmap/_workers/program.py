@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import sys
 from _thread import allocate_lock
+from contextlib import suppress
+from itertools import chain, starmap
 from time import monotonic, sleep
 
+from .._records.c_modules import signal
 from .._records.machine import above_streams
 
 TYPE_CHECKING = False
@@ -36,7 +39,8 @@ OPTIONS = {
 }
 
 
-_left: list[Program] = []  # those that nobody waits for any more, an interrupted start say
+_left: list[Program] = []  # those that nobody waits for any more
+_telling: set[int] = set()  # ends of pipes on which children tell that they have not begun
 
 
 class Program:
@@ -47,19 +51,33 @@ class Program:
         returncode: its exit code, or the negative number of the signal; None while it runs.
     """
 
+    returncode: int | None = 0  # there is none yet
+
     def __init__(
         self, words: Sequence[str], fds: Sequence[int], environment: Mapping[str, str]
     ) -> None:
         """Start it; raise OSError if that cannot be.  It has no more than *fds* and the streams."""
         _left[:] = [program for program in _left if program.poll() is None]
-        self.returncode: int | None = 0  # there is none yet
         self._lock = allocate_lock()  # while it is held, the process is waited for
-        nothing = above_streams(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
+        started: list[int] = []
+        here: list[int] = []
         try:
-            self.pid = _start(words, fds, environment, nothing)
-        finally:
-            os.close(nothing)
-        self.returncode = None
+            try:
+                _start(words, fds, environment, started, here)
+            finally:
+                try:
+                    _close(here)
+                finally:  # it was interrupted before it began
+                    _close(here)
+            (self.pid,) = started
+            self.returncode = None
+        except BaseException:  # it has not begun, or nobody will know of it
+            self.returncode = 0
+            for pid in started:
+                with suppress(ProcessLookupError, ChildProcessError):
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+            raise
 
     def __del__(self) -> None:
         if self.returncode is None:
@@ -117,11 +135,39 @@ def _stream(fd: int, nothing: int) -> int:
     return -1
 
 
+def _close(fds: list[int], count: int | None = None) -> None:
+    """Close *count* of *fds*, or all, from its end on: in C, where nothing interrupts."""
+    _telling.difference_update(fds)
+    list(map(os.close, map(list.pop, [fds] * (len(fds) if count is None else count))))
+
+
+def _forget() -> None:
+    """In a child that another thread has forked: with the end open here, ours would be awaited."""
+    for fd in _telling:
+        os.close(fd)
+    _telling.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 def _start(
-    words: Sequence[str], fds: Sequence[int], environment: Mapping[str, str], nothing: int
-) -> int:
+    words: Sequence[str],
+    fds: Sequence[int],
+    environment: Mapping[str, str],
+    started: list[int],
+    here: list[int],
+) -> None:
+    """Put the process id into *started*, and into *here* the descriptors that are to be closed.
+
+    In C, as an interrupt may come between any two steps of Python: the first is that after a fork.
+    """
     # A session: a group, see `WorkerProcess.kill`; and no terminal, where a task that asked would
     # be stopped.
+    here += starmap(os.open, [(os.devnull, os.O_RDWR | os.O_CLOEXEC)])
+    here[:] = map(above_streams, here)
+    (nothing,) = here
     output, errors = _stream(1, nothing), _stream(2, nothing)
     program = words[0]
     if sys.version_info[:2] > NEWEST or sys.implementation.name != "cpython":
@@ -136,31 +182,31 @@ def _start(
             stderr=None if errors < 0 else errors,
             env=environment,
         )
+        started.append(process.pid)
         process.returncode = 0  # what becomes of it is for `Program` to learn
-        return process.pid
+        return
     import _posixsubprocess
 
     sys.audit("subprocess.Popen", program, words, None, environment)
     names = [os.fsencode(f"{name}={value}") for name, value in environment.items()]
     places = [""] if os.path.dirname(program) else os.get_exec_path(environment)
     paths = tuple(os.fsencode(os.path.join(place, program)) for place in places)
-    failure, told = map(above_streams, os.pipe())
-    try:
-        try:
-            fork_exec: Any = _posixsubprocess.fork_exec  # of many arguments in a row
-            pid: int = fork_exec(
-                *(list(words), paths, True, tuple(sorted((*fds, told))), None, names),
-                *(nothing, -1, -1, output, -1, errors, failure, told),
-                *(True, True, -1, None, None, None, -1, None),  # signals as usual, a session
-                *((True,) if sys.version_info < (3, 14) else ()),  # by vfork
-            )
-        finally:
-            os.close(told)
-        text = os.read(failure, 4096)  # the end of file, if it has begun
-    finally:
-        os.close(failure)
+    here += chain.from_iterable(starmap(os.pipe, [()]))
+    here[:] = map(above_streams, here)
+    _, failure, told = here
+    _telling.add(told)
+    fork_exec: Any = _posixsubprocess.fork_exec  # of many arguments in a row
+    arguments = (
+        *(list(words), paths, True, tuple(sorted((*fds, told))), None, names),
+        *(nothing, -1, -1, output, -1, errors, failure, told),
+        *(True, True, -1, None, None, None, -1, None),  # signals as usual, a session
+        *((True,) if sys.version_info < (3, 14) else ()),  # by vfork
+    )
+    started += starmap(fork_exec, [arguments])
+    _close(here, 1)  # what is told here
+    text = b""
+    while part := os.read(failure, 4096):  # until the end of file, or that it has begun
+        text += part
     if text:
-        os.waitpid(pid, 0)
         number = int(text.split(b":")[1] or b"0", 16)
         raise OSError(number, os.strerror(number), program)
-    return pid
