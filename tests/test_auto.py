@@ -21,7 +21,6 @@ from parmap._choice.serial_or_parallel import (
     WARM_START,
     Measured,
     decide,
-    forgone,
 )
 from parmap._engine.chunking import Sizes
 from parmap._engine.scheduler import Run
@@ -389,7 +388,7 @@ def test_without_workers_the_call_is_serial_with_one_warning(slow):
 def test_many_small_calls_get_workers(slow):
     """What small calls lose for want of workers adds up, until it is worth a start."""
     slow["wall"] = slow["cpu"] = 0.01
-    gain = forgone(seen(0.01, tasks=8), 2)
+    gain = 8 * 0.01 / 2 - WARM_START
     enough = int((COLD_START - gain) / gain) + 1
     worlds = [World(str) for _ in range(enough + 2)]
 

@@ -258,7 +258,7 @@ def test_a_look_that_began_before_the_chunk_says_nothing(clock):
 
 
 def test_a_look_that_lasts_longer_than_the_tasks_is_a_held_one(clock):
-    """Who waits for the GIL until all is over has been kept from it by the tasks, up to their end."""
+    """Who waits for the GIL until all is over was kept from it by the tasks, up to their end."""
 
     def too_late(caller):
         def step(_):

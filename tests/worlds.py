@@ -6,7 +6,7 @@ import pytest
 from scripted import Scripted
 
 from parmap import shutdown
-from parmap._choice import auto, auto_facts, history
+from parmap._choice import auto, history
 from parmap._choice.auto import Auto
 from parmap._choice.auto_thread import Companion
 from parmap._choice.options import DEFAULTS
@@ -40,7 +40,7 @@ def forget(monkeypatch):
     shutdown()
     monkeypatch.setattr(history, "_known", OrderedDict())
     monkeypatch.setattr(history, "_sizes", {})
-    monkeypatch.setattr(auto_facts, "_forgone", 0.0)
+    monkeypatch.setattr(history, "_lost", 0.0)
 
 
 @pytest.fixture

@@ -9,12 +9,11 @@ from time import perf_counter
 from .._records.errors import ExecutorUnavailable
 from .._records.gil import delay
 from .._records.machine import gil_is_on, imported, interpreter
-from .._workers import warm
-from .._workers.loading import expected, modules, packages
+from .._workers.loading import modules
 from .comparison import Comparison
-from .history import recall, remember
+from .history import forgo, look_out, recall, remember, start_afresh
 from .refusals import Refusals
-from .serial_or_parallel import COLD_START, WARM_START, Facts, Measured, decide, forgone
+from .serial_or_parallel import Facts, Measured, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +27,6 @@ if TYPE_CHECKING:
 
 
 ALL = 0.95  # of its time, what a task that computes has as processor time if nobody else does
-
-_forgone = 0.0
-"""Seconds that calls since the last start lost because workers had to be started.  They count
-against the next start: many small calls get workers once they have lost what these cost."""
 
 
 class Chooser:
@@ -85,7 +80,7 @@ class Chooser:
         facts = self.facts
         if facts.pool == "serial":
             facts.modules = modules(*self._sample) if self._sample else facts.modules
-            facts.start, facts.loading = self._until_workers()
+            look_out(facts, self._call.fn)
         self._last = decide(facts)
         if self._last.where == "processes":
             facts.can_start = can_start()
@@ -93,14 +88,6 @@ class Chooser:
                 self.refusals.try_sending(*self._sample)
             self._last = decide(facts)
         return self._last
-
-    def _until_workers(self) -> tuple[float, float]:
-        """Return what a start costs the caller, and how long workers load the function then."""
-        needed = packages(self._call.fn, self.facts.modules)
-        if (loading := warm.outlook(needed)) is None:
-            start, loading = COLD_START, expected(needed)
-            return max(WARM_START, start - _forgone), max(0.0, loading - _forgone)
-        return WARM_START, max(0.0, loading - _forgone)
 
     def say(self, choice: Choice) -> None:
         """Write *choice* to the logger "parmap", and keep it for `tell`.
@@ -147,12 +134,11 @@ class Chooser:
 
     def close(self, *, stayed: bool) -> None:
         """Remember what was learnt; *stayed* says that the call has ended in the caller."""
-        global _forgone
         facts, seen = self.facts, self.facts.seen
         if stayed and facts.workers > 1:
-            _forgone += forgone(seen, facts.workers)
+            forgo(seen, facts.workers, seen.tasks)
         if facts.pool == "processes":
-            _forgone = 0.0  # they are warm now
+            start_afresh()
         if not self._said and (self._tell or imported("logging")):
             self.say(self._last or self.choose())
         if known := seen if seen.tasks else recall(self._call.fn):

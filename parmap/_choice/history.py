@@ -8,7 +8,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from .._records.callables import Wrapper
 from .._records.work import Chunk
 from .._workers.tasks import run_here
-from .serial_or_parallel import WARM_START
+from .serial_or_parallel import COLD_START, WARM_START, Facts, decide
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 INSIDE = 8
 """Wrappers to look into for the function inside: a chain of them may be endless."""
+
+SMALL = 0.05
+"""Seconds of a known call that is not watched if workers cannot serve it: to start the thread that
+does, and to let it look, costs up to 1 ms."""
 
 KNOWN = 256
 """Functions whose measurements are remembered."""
@@ -49,16 +53,64 @@ def recall(fn: Any) -> Measured | None:
 
 
 def run_at_once(call: Call, source: Source) -> Report | None:
-    """Run all of a call here and now, if an earlier one says that its tasks take no time.
+    """Run all of a call here and now, if an earlier one says that nothing else could be faster.
 
     Then nothing else needs to be thought of: a map of a few cheap items costs what the loop costs.
     """
     known = recall(call.fn)
     total = source.total
-    if known is None or total is None or total * known.cost > WARM_START:
+    if known is None or total is None:
+        return None
+    expected = max(total * known.cost, WARM_START)
+    if expected > WARM_START and (expected > SMALL or not _stays(known, call, total)):
         return None
     # A length is a hint: one item more is asked for, which tells whether the input has ended.
-    return run_here(call, Chunk(0, source.here(total + 1)), 2 * WARM_START, with_cpu=False)
+    return run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
+
+
+def _stays(known: Measured, call: Call, total: int) -> bool:
+    """Tell whether *total* tasks stay here, as far as is *known*; then count what that costs."""
+    from .._records.machine import gil_is_on, usable_cpus
+
+    facts = Facts(known, usable_cpus(), total)
+    facts.gil, facts.earlier = gil_is_on(), True
+    look_out(facts, call.fn)
+    if known.waits or decide(facts).where != "serial":
+        return False
+    forgo(known, facts.workers, total)
+    return True
+
+
+_lost = 0.0
+"""Seconds that calls since the last start lost because workers had to be started.  They count
+against the next start: many small calls get workers once they have lost what these cost."""
+
+
+def look_out(facts: Facts, fn: Any) -> None:
+    """Complete *facts* by what it takes to have workers for *fn* now."""
+    from .._workers import warm
+    from .._workers.loading import expected, packages
+
+    needed = packages(fn, facts.modules)
+    loading = warm.outlook(needed)
+    facts.start = COLD_START if loading is None else WARM_START
+    facts.coming = bool(loading)
+    facts.loading = expected(needed) if loading is None else loading
+    facts.lost = _lost
+
+
+def forgo(seen: Measured, workers: int, tasks: int) -> None:
+    """Count what a call of so many *tasks* has lost in the caller, for want of warm workers."""
+    global _lost
+    choice = decide(Facts(seen, workers, tasks))
+    if choice.where == "processes":
+        _lost += max(0.0, tasks * seen.cost * (1 - 1 / workers) - WARM_START)
+
+
+def start_afresh() -> None:
+    """Be told that workers were started, and are warm now."""
+    global _lost
+    _lost = 0.0
 
 
 def remember(fn: Any, seen: Measured) -> None:

@@ -158,7 +158,9 @@ class Facts:
         workers: how many tasks could run at the same time.
         remaining: how many are left; None if nobody knows.
         start: what it costs now to have worker processes, in seconds.
-        loading: how long they are expected to load the function, while the caller computes.
+        loading: how long they are expected to load the function, while the caller computes, and
+            *coming*, whether one is at it already.
+        lost: seconds that earlier calls have lost for want of workers.
         gil: whether this interpreter has the lock.
         can_start: whether there is a Python to start worker processes with.
         watched: whether another thread looks at the tasks while they run here.
@@ -174,7 +176,8 @@ class Facts:
 
     start = WARM_START
     gil = can_start = True
-    watched = fleeting = earlier = False
+    watched = fleeting = earlier = coming = False
+    lost = 0.0
     loading = long = long_cpu = long_delayed = 0.0
     modules: frozenset[str] = frozenset()
     pool: Where = "serial"
@@ -246,7 +249,11 @@ def decide(facts: Facts) -> Choice:
     start = facts.start + PACKED * seen.packing
     start += CONTENTION * facts.busy * (start + facts.loading)
     beside_long = BESIDE + CONTENTION * facts.busy * (start + facts.loading)
-    gain = max(0.0, left - facts.loading) * saved
+    # Calls that went without workers for long enough have paid for them, and those after this will
+    # have what it begins.
+    paid = facts.lost >= start and not facts.coming
+    gain = max(0.0, left - (0.0 if paid else facts.loading)) * saved
+    start = max(WARM_START, start - facts.lost)
     moving = max(seen.moving, seen.moved * MOVING + HANDLING)
     numbers = {"workers": facts.workers, "tasks": seen.tasks, "cost": cost, "left": left}
     numbers |= {"start": start, "loading": facts.loading, "moving": moving, "long": facts.long}
@@ -296,9 +303,3 @@ TOO_LARGE = "the function takes too long to pickle"
 SLOWER = "worker processes were slower than the loop"
 LITTLE_LEFT = "{left:.2g} s are left, worth less than a start of {start:.2g} s"
 TO_LOAD = "{left:.2g} s are left, and workers need {loading:.2g} s to load the function"
-
-
-def forgone(seen: Measured, workers: int) -> float:
-    """Return the seconds that a call which stayed serial lost for want of workers that wait."""
-    choice = decide(Facts(seen, workers, seen.tasks))
-    return seen.wall * (1 - 1 / workers) - WARM_START if choice.where == "processes" else 0.0
