@@ -155,14 +155,14 @@ def test_what_lost_is_tried_again_later_and_less_often(slow, clock):
 def test_a_doubt_ends_when_it_turns_out_well():
     """A place that was slower once, and then was not, is trusted again."""
     measured = seen(0.1)
-    measured.doubt("processes")
-    measured.end_call("serial")
-    assert measured.is_doubted("processes")
+    measured.doubt("processes", 1.0)
+    measured.end_call("serial", 0.0)
+    assert measured.is_doubted("processes", 1.0)
 
     for _ in range(2):
-        measured.end_call("serial")
-    assert not measured.is_doubted("processes")
-    measured.end_call("processes")
+        measured.end_call("serial", 0.0)
+    assert not measured.is_doubted("processes", 1.0)
+    measured.end_call("processes", 1.0)
     assert measured.doubts == {}
 
 
@@ -170,8 +170,16 @@ def test_a_doubt_has_bounds():
     """However often a place was slower, some call tries it again."""
     measured = seen(0.1)
     for _ in range(20):
-        measured.doubt("threads")
+        measured.doubt("threads", 1.0)
     for _ in range(MOST_DOUBT + 1):
-        measured.end_call("serial")
+        measured.end_call("serial", 0.0)
 
-    assert not measured.is_doubted("threads")
+    assert not measured.is_doubted("threads", 1.0)
+
+
+def test_what_lost_with_little_may_win_with_much():
+    """A doubt is of calls that have no more to do than the one that lost."""
+    measured = seen(0.1)
+    measured.doubt("processes", 1.0)
+
+    assert [measured.is_doubted("processes", left) for left in (0.01, 1.0, 8.0)] == [1, 1, 0]

@@ -13,7 +13,7 @@ from .._workers.loading import modules
 from .comparison import Comparison
 from .history import forgo, look_out, recall, remember, start_afresh
 from .refusals import Refusals
-from .serial_or_parallel import Facts, Measured, decide
+from .serial_or_parallel import Facts, Measured, decide, magnitude
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ class Chooser:
         self._thread = get_native_id()
         self._delay = delay()  # of that thread, when it was looked at last
         self._last: Choice | None = None
+        self._left = 0.0  # seconds that were left when the pool was chosen
         self._untold: deque[object] = deque()
         self._said = False
         self._sample: tuple[object, object] | None = None  # an input and its result
@@ -106,6 +107,7 @@ class Chooser:
         """Be told that what was chosen is there, and how long the function took to pickle."""
         self.say(choice)
         self.facts.pool, self.facts.seen.packing = choice.where, packing
+        self._left = choice.numbers["left"]
 
     def tell(self) -> None:
         """Tell what was said: in the caller's thread, where not all is chosen."""
@@ -142,7 +144,7 @@ class Chooser:
         if not self._said and (self._tell or imported("logging")):
             self.say(self._last or self.choose())
         if known := seen if seen.tasks else recall(self._call.fn):
-            known.end_call(facts.pool)
+            known.end_call(facts.pool, self._left)
         if seen.tasks:
             seen.unsendable = ""  # the next call's items and results are others
             remember(self._call.fn, seen)
@@ -151,7 +153,8 @@ class Chooser:
     def compare(self, spent: float | None) -> None:
         """Hold the pool against the caller from now on; *spent*: see `Comparison.begin`."""
         where, seen = self.facts.pool, self.facts.seen
-        self._comparison = seen.comparisons.setdefault(where, Comparison(where))
+        at = where, magnitude(self._left)
+        self._comparison = seen.comparisons.setdefault(at, Comparison(where))
         self._comparison.begin(seen, self.facts.workers, spent)
 
     def spend(self, seconds: float) -> None:
@@ -168,7 +171,7 @@ class Chooser:
         if self._comparison is None or not self._comparison.is_lost:
             return None
         self._comparison = None
-        facts.seen.doubt(facts.pool)
+        facts.seen.doubt(facts.pool, self._left)
         if facts.pool == "threads":
             facts.seen.looks = facts.seen.free = 0
         facts.pool = "serial"

@@ -62,7 +62,7 @@ def run_at_once(call: Call, source: Source) -> Report | None:
     if known is None or total is None:
         return None
     expected = max(total * known.cost, WARM_START)
-    if expected > WARM_START and (expected > SMALL or not _stays(known, call, total)):
+    if expected > SMALL or (expected > WARM_START and not _stays(known, call, total)):
         return None
     # A length is a hint: one item more is asked for, which tells whether the input has ended.
     return run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
@@ -73,6 +73,8 @@ def _stays(known: Measured, call: Call, total: int) -> bool:
     from .._records.machine import gil_is_on, usable_cpus
 
     facts = Facts(known, usable_cpus(), total)
+    if total * known.cost * (1 - 1 / facts.workers) < WARM_START:
+        return True
     facts.gil, facts.earlier = gil_is_on(), True
     look_out(facts, call.fn)
     if known.waits or decide(facts).where != "serial":

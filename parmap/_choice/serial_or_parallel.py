@@ -6,6 +6,8 @@ is left to do, in seconds of the caller's loop, with the cost of starting and of
 
 from __future__ import annotations
 
+from math import log2
+
 from .._engine.chunking import SOLO, target
 from .._records.gil import speed_up
 
@@ -70,6 +72,11 @@ LOOKS = 4
 it is wrong by a quarter then, and the pool is held against the loop afterwards."""
 
 
+def magnitude(seconds: float) -> int:
+    """Return what *seconds* and others have in common that are up to four times as much."""
+    return round(log2(max(seconds, 1e-9)) / 2)
+
+
 class Measured:
     """What is known of the tasks of a function, from this call or an earlier one.
 
@@ -83,9 +90,9 @@ class Measured:
         moving: seconds it takes to pickle and unpickle one input and one result.
         packing: seconds it takes to pickle the function with all that it holds.
         unpacked: seconds after which that was given up; 0.0 if it was not.
-        comparisons: by the place, how it did beside the loop.
-        doubts: for a place that was slower than the loop, how often in a row, and in how many of
-            the next calls it is not tried again.
+        comparisons: by place and magnitude, how it did beside the loop.
+        doubts: for a place that was slower than the loop, by the `magnitude` of what was left, how
+            often in a row, and in how many of the next calls it is not tried again.
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
@@ -94,8 +101,8 @@ class Measured:
     unsendable = ""
 
     def __init__(self) -> None:
-        self.doubts: dict[Where, tuple[int, int]] = {}
-        self.comparisons: dict[Where, Comparison] = {}
+        self.doubts: dict[tuple[Where, int], tuple[int, int]] = {}
+        self.comparisons: dict[tuple[Where, int], Comparison] = {}
 
     def again(self) -> Measured:
         """Return what will hold for the next call, too: all but how long its tasks take.
@@ -109,20 +116,24 @@ class Measured:
         new.doubts, new.comparisons = self.doubts, self.comparisons
         return new
 
-    def doubt(self, where: Where) -> None:
-        """Keep that *where* was slower than the loop: the more often, the longer."""
-        lost = self.doubts.get(where, (0, 0))[0] + 1
-        self.doubts[where] = lost, 1 + min(MOST_DOUBT, 2**lost)
-        self.comparisons.pop(where, None)
+    def doubt(self, where: Where, left: float) -> None:
+        """Keep that *where* was slower when *left* seconds were left: the more often, the longer."""
+        at = where, magnitude(left)
+        lost = self.doubts.get(at, (0, 0))[0] + 1
+        self.doubts[at] = lost, 1 + min(MOST_DOUBT, 2**lost)
+        self.comparisons.pop(at, None)
 
-    def end_call(self, well: Where) -> None:
+    def end_call(self, well: Where, left: float) -> None:
         """Let a call be over that ended *well* where it was: a doubt of others gets less."""
         rests = {at: (lost, rest - 1) for at, (lost, rest) in self.doubts.items()}
-        self.doubts = {at: (lost, max(0, rest)) for at, (lost, rest) in rests.items() if at != well}
+        rests.pop((well, magnitude(left)), None)
+        self.doubts = {at: (lost, max(0, rest)) for at, (lost, rest) in rests.items()}
 
-    def is_doubted(self, where: Where) -> bool:
-        """Tell whether *where* is not to be tried in this call."""
-        return self.doubts.get(where, (0, 0))[1] > 0
+    def is_doubted(self, where: Where, left: float) -> bool:
+        """Tell whether *where* is not to be tried in this call: if no more is left than it lost."""
+        least = magnitude(left)
+        found = self.doubts.items()
+        return any(at == where and rest and size >= least for (at, size), (_, rest) in found)
 
     @property
     def cost(self) -> float:
@@ -264,7 +275,7 @@ def decide(facts: Facts) -> Choice:
     moved = moving * (facts.remaining or 0)
     sooner = left / threads < start + facts.loading + left / facts.workers + moved
     free = threads >= SOME and (sooner or threads >= FREE * facts.workers)
-    free = free and not seen.is_doubted("threads")
+    free = free and not seen.is_doubted("threads", left)
     beside: Where = "threads" if free or facts.long_waits else processes
     rules: tuple[tuple[object, Where, str], ...] = (  # the first that holds
         (facts.obstacle, "serial", "{obstacle}"),
@@ -284,7 +295,7 @@ def decide(facts: Facts) -> Choice:
         (gain < start, "serial", LITTLE_LEFT if facts.loading < start else TO_LOAD),
         (moving > cost * saved, "serial", "moving its data costs {moving:.2g} s a task"),
         (seen.unsendable, "serial", "{unsendable}"),
-        (seen.is_doubted("processes"), "serial", SLOWER),
+        (seen.is_doubted("processes", left), "serial", SLOWER),
         (too_large, "serial", TOO_LARGE),
         (
             facts.looking and seen.wall < LOOKED,

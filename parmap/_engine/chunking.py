@@ -68,6 +68,7 @@ class Sizes:
         self._contain_failures = contain_failures
         self._most = most
         self._largest = 1 if known is not None else 0
+        self._fair = 0  # tasks for each worker of what was left when it was first asked
         self.cost = known  # seconds a task, estimated
 
     def learn(self, tasks: int, seconds: float) -> None:
@@ -92,7 +93,8 @@ class Sizes:
         size = min(ceil(seconds / max(self.cost, 1e-9)), GROWTH * self._largest)
         if remaining is not None and workers > 1:
             # Towards the end, smaller pieces; but none so small that sending it counts.
-            brief = min(ceil(BRIEF / max(self.cost, 1e-9)), ceil(remaining / workers))
+            self._fair = self._fair or ceil(remaining / workers)
+            brief = min(ceil(BRIEF / max(self.cost, 1e-9)), self._fair)
             size = min(size, max(brief, ceil(remaining / (2 * workers))))
         return max(1, size)
 
