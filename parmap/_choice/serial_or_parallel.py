@@ -117,7 +117,7 @@ class Measured:
         return new
 
     def doubt(self, where: Where, left: float) -> None:
-        """Keep that *where* was slower when *left* seconds were left: the more often, the longer."""
+        """Keep that *where* lost when *left* seconds were left: the more often, the longer."""
         at = where, magnitude(left)
         lost = self.doubts.get(at, (0, 0))[0] + 1
         self.doubts[at] = lost, 1 + min(MOST_DOUBT, 2**lost)
@@ -262,7 +262,7 @@ def decide(facts: Facts) -> Choice:
     beside_long = BESIDE + CONTENTION * facts.busy * (start + facts.loading)
     # Calls that went without workers for long enough have paid for them, and those after this will
     # have what it begins.
-    paid = facts.lost >= start and not facts.coming
+    paid = facts.lost >= start + facts.loading * saved and not facts.coming
     gain = max(0.0, left - (0.0 if paid else facts.loading)) * saved
     start = max(WARM_START, start - facts.lost)
     moving = max(seen.moving, seen.moved * MOVING + HANDLING)
