@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 import pytest
 from worlds import Pool, World, facts, results, seen
 
-from parmap._choice import auto, auto_pool, history
+from parmap._choice import auto, auto_facts, auto_pool, history
 from parmap._choice.comparison import ENOUGH, Comparison
 from parmap._choice.serial_or_parallel import LOOKS, MOST_DOUBT, WARM_START, decide
 from parmap._records.work import Chunk, Report
@@ -35,6 +35,7 @@ def told(seconds, cpu=None):
 def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, speed):
     """What counts is how many seconds of the loop's tasks are done in a second of the call."""
     comparison = Comparison(where)
+    measured.run_here(10, 0.2)
     comparison.begin(measured, 2, None)
     for _ in range(10):
         comparison.spend(spent)
@@ -67,7 +68,7 @@ def test_nothing_is_said_before_it_can_be_told(measured, reports, spent):
 def clock(monkeypatch):
     """Let auto live in a time that only passes when it is moved."""
     now = [100.0]
-    for module in (auto, auto_pool):
+    for module in (auto, auto_facts, auto_pool):
         monkeypatch.setattr(module, "perf_counter", lambda: now[0])
     return now
 

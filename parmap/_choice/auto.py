@@ -82,9 +82,9 @@ class Auto(Executor):
         if self._source.fleeting or self._pool is None or not self._pool.away:
             (self._own if self._source.fleeting else self._waiting).append(chunk)
             return
-        began = perf_counter()
         try:
-            self._pool.submit(chunk)
+            with self._chooser.spending:
+                self._pool.submit(chunk)
         except Unsendable:
             if len(chunk) > 1:
                 raise  # it comes again in halves, and only what cannot be sent stays here
@@ -92,14 +92,15 @@ class Auto(Executor):
         except ExecutorUnavailable as error:
             self._waiting.append(chunk)
             self._give_up(error)
-        self._chooser.spend(perf_counter() - began)
 
     def wait(self, seconds: float | None) -> list[Report]:
+        with self._chooser.spending:
+            return self._wait(seconds)
+
+    def _wait(self, seconds: float | None) -> list[Report]:
         self._share()
         if self._pool is not None:
-            began = perf_counter()
             reports = self._collect(self._pool, seconds)
-            self._chooser.spend(perf_counter() - began)
             self._reconsider()
             if reports:
                 return reports
@@ -112,21 +113,21 @@ class Auto(Executor):
     def close(self) -> None:
         self._companion.settled = True
         if (pool := self._pool) is not None:
-            pool.executor.close()
+            with self._chooser.spending:
+                pool.executor.close()
         self._chooser.close(stayed=pool is None)
 
     def _queue(self) -> deque[Chunk] | None:
         """Return from where the caller is to run something, now, if it is to."""
-        if self._own or self._pool is None or not self._pool.is_full:
-            return self._own or self._waiting
-        return None
+        full = self._pool is not None and self._pool.is_full
+        return self._own or (None if full else self._waiting)
 
     def _run(self, chunk: Chunk) -> list[Report]:
         """Run *chunk* here, for as long as nothing else needs the caller; choose again."""
-        pool, seen, one = self._pool, self._facts.seen, len(chunk) == 1
+        pool, one = self._pool, len(chunk) == 1
         budget = self._budget if pool is None else pool.budget(self._budget)
         try:
-            self._companion.begin(seen, budget, self._help, one=one)
+            self._companion.begin(self._facts.seen, budget, self._help, one=one)
             report = run_here(self._call, chunk, budget)
         finally:
             self._companion.end()
@@ -179,7 +180,7 @@ class Auto(Executor):
         except (pickle.PicklingError, ExecutorUnavailable) as error:
             self._give_up(error)
         else:
-            self._chooser.begin(choice, self._pool.executor.packing)
+            self._chooser.begin(choice, self._pool.executor.packing, self._pool.spent)
             # From now on, chunks are for all; and for the pool to go on while the caller is busy.
             self.workers, self.window = workers, 2 * workers
 
@@ -189,7 +190,8 @@ class Auto(Executor):
             return
         if not (pool.away or pool.leaving or computing) and pool.executor.ready:
             pool.away = self._companion.settled = True
-            self._chooser.compare(pool.spent)
+            if pool.spent is None:
+                self._chooser.compare(None)
         if pool.away:
             self.workers, self.window = pool.executor.workers, pool.executor.window
         try:

@@ -29,6 +29,21 @@ if TYPE_CHECKING:
 ALL = 0.95  # of its time, what a task that computes has as processor time if nobody else does
 
 
+class Spending:
+    """What the caller does in here goes into the pool, if there is one that is compared."""
+
+    def __init__(self, chooser: Chooser) -> None:
+        self._chooser = chooser
+        self._began = 0.0
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        if (comparison := self._chooser.comparison) is not None:
+            comparison.spend(perf_counter() - self._began)
+
+
 class Chooser:
     """Gathers the *facts* of a call, and says what they lead to.
 
@@ -44,7 +59,7 @@ class Chooser:
         self._call = call
         self._source = source
         self._tell = tell
-        self._comparison: Comparison | None = None
+        self.comparison: Comparison | None = None
         self._thread = get_native_id()
         self._delay = delay()  # of that thread, when it was looked at last
         self._last: Choice | None = None
@@ -53,6 +68,7 @@ class Chooser:
         self._said = False
         self._sample: tuple[object, object] | None = None  # an input and its result
         self.refusals = Refusals(call, self.facts)
+        self.spending = Spending(self)
 
     def choose_again(self, waiting: Iterable[Chunk], handed_back: int) -> Choice | None:
         """Choose for what is left, *waiting* and *handed_back* tasks included; None: nothing is."""
@@ -103,11 +119,16 @@ class Chooser:
 
             self._untold.append(Chosen(perf_counter(), choice.where, choice.why, choice.numbers))
 
-    def begin(self, choice: Choice, packing: float) -> None:
-        """Be told that what was chosen is there, and how long the function took to pickle."""
+    def begin(self, choice: Choice, packing: float, spent: float | None) -> None:
+        """Be told that what was chosen is there, and how long the function took to pickle.
+
+        *spent*: see `Comparison.begin`.
+        """
         self.say(choice)
         self.facts.pool, self.facts.seen.packing = choice.where, packing
         self._left = choice.numbers["left"]
+        if spent is not None:
+            self.compare(spent)
 
     def tell(self) -> None:
         """Tell what was said: in the caller's thread, where not all is chosen."""
@@ -120,6 +141,10 @@ class Chooser:
         seen.tasks += len(report.values)
         seen.wall += report.seconds
         seen.cpu += report.cpu
+        if not report.worker and self.facts.pool != "threads":
+            seen.run_here(len(report.values), report.seconds)
+            if self.comparison is not None:
+                self.comparison.add(report)
         if not report.worker:
             seen.delayed += self._delayed(report)
         if report.values and not report.caught:
@@ -154,13 +179,8 @@ class Chooser:
         """Hold the pool against the caller from now on; *spent*: see `Comparison.begin`."""
         where, seen = self.facts.pool, self.facts.seen
         at = where, magnitude(self._left)
-        self._comparison = seen.comparisons.setdefault(at, Comparison(where))
-        self._comparison.begin(seen, self.facts.workers, spent)
-
-    def spend(self, seconds: float) -> None:
-        """Be told that *seconds* of the caller's went into the pool."""
-        if self._comparison is not None:
-            self._comparison.spend(seconds)
+        self.comparison = seen.comparisons.setdefault(at, Comparison(where))
+        self.comparison.begin(seen, self.facts.workers, spent)
 
     def reconsider(self) -> Choice | None:
         """Return what to choose instead if the pool has turned out slower than the loop.
@@ -168,9 +188,9 @@ class Chooser:
         It is not chosen again; what was seen of the GIL is forgotten, if that was why it was.
         """
         facts = self.facts
-        if self._comparison is None or not self._comparison.is_lost:
+        if self.comparison is None or not self.comparison.is_lost:
             return None
-        self._comparison = None
+        self.comparison = None
         facts.seen.doubt(facts.pool, self._left)
         if facts.pool == "threads":
             facts.seen.looks = facts.seen.free = 0
@@ -181,8 +201,8 @@ class Chooser:
 
     def accept(self, report: Report) -> bool:
         """Learn from the *report* of a pool; False if nobody has run its task, see `Refusals`."""
-        if self._comparison is not None:
-            self._comparison.add(report)
+        if self.comparison is not None:
+            self.comparison.add(report)
         if self.facts.pool == "processes":  # threads share a lock, and measure each other
             self.measure(report)
         return self.refusals.accept(report)

@@ -27,7 +27,7 @@ class Pool:
 
     Attributes:
         made: when it was made, in seconds of `perf_counter`.
-        spent: how long that took if it was ready then; None if it was not.
+        spent: how long that took if a worker was ready then; None if none was.
         away: whether it is relied on: the caller only schedules.
         leaving: whether it gets no more chunks, for it was slower than the loop.
         sent: the chunks that it has.
@@ -37,7 +37,8 @@ class Pool:
         """Take over *executor*, whose making *began* at that time of `perf_counter`."""
         self.executor = executor
         self.made = perf_counter()
-        self.spent = self.made - began if executor.ready else None
+        at_once = executor.ready or executor.window > 0
+        self.spent = self.made - began if at_once else None
         self.away = self.leaving = False
         self.sent: list[Chunk] = []
         self._workers = workers

@@ -33,6 +33,10 @@ SERVING = 0.004
 """Seconds between two looks of who helps: each takes the GIL from the task for some 50 us, and a
 worker may wait for it; of a chunk of 20 ms, some 10 %."""
 
+SEEN, SELDOM = 24.0, 0.01
+"""Milliseconds of looks after which the GIL is known, and seconds between two looks then: one look
+a millisecond made tasks that let go of the GIL every 10 us a third slower."""
+
 HASTE = 0.0002
 """Seconds of switch interval while the companion starts workers."""
 
@@ -107,6 +111,8 @@ class Companion:
         while not self.settled:
             if self._helps:
                 sleep(SERVING)
+            elif seen.looks > SEEN:
+                sleep(SELDOM)
             asked, modules, steady = self._source.is_asked, len(sys.modules), self._steady
             before = perf_counter()
             lasted, free = probe.look()

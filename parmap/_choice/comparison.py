@@ -7,7 +7,9 @@ counts is how many seconds of tasks the pool does in a second of the call:
 - of threads, the processor time, or what the tasks would have taken here if that is less: those
   that wait for the lock take time and do nothing, and those that hand it over spend time on that;
 - of processes, the time: if it is less than a second, the rest went into moving data.  Other
-  programs slow down the tasks there as they would here, and change nothing.
+  programs slow down the tasks there as they would here, and change nothing.  Of small calls, which
+  come again and again, at most what their tasks have taken here: two cores may share more than one
+  thinks.
 
 Both in units of what the loop did: where it had less than a processor, so have they.
 """
@@ -39,7 +41,7 @@ class Comparison:
     def __init__(self, where: Where) -> None:
         self._where = where
         self._least, self._enough = LEAST[where], ENOUGH[where]
-        self._begun = self._waits = False
+        self._begun = self._small = self._waits = False
         self._reports = self._workers = 0
         self._pace, self._cost = 1.0, 0.0
         self._spent = self._done = 0.0
@@ -50,10 +52,9 @@ class Comparison:
         *spent* seconds went into its making.  None: it was not there at once, and begins with its
         first report: what lies before is the start.
         """
-        if seen.tasks:
-            self._waits, self._pace, self._cost = seen.waits, seen.pace, seen.cost
+        self._waits, self._pace, self._cost = seen.waits, seen.pace, seen.cost_here
         self._workers = workers
-        self._begun = spent is not None
+        self._begun = self._small = spent is not None
         self.spend(spent or 0.0)
 
     def spend(self, seconds: float) -> None:
@@ -62,14 +63,14 @@ class Comparison:
             self._spent += seconds
 
     def add(self, report: Report) -> None:
-        """Add what a worker tells."""
+        """Add what a worker tells: the caller, too, as long as it runs tasks beside the pool."""
         if self._begun:
             self._reports += 1
-            if self._where == "threads":
-                here = len(report.values) * self._cost
-                self._done += min(here, report.cpu / self._pace)
-            else:
-                self._done += report.seconds
+            threads = self._where == "threads"
+            done = report.cpu / self._pace if threads else report.seconds
+            if threads or self._small:
+                done = min(done, len(report.values) * self._cost)
+            self._done += done
             if self._spent > 2 * FADING:
                 self._spent, self._done = self._spent / 2, self._done / 2
         self._begun = True

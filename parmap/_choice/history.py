@@ -65,7 +65,10 @@ def run_at_once(call: Call, source: Source) -> Report | None:
     if expected > SMALL or (expected > WARM_START and not _stays(known, call, total)):
         return None
     # A length is a hint: one item more is asked for, which tells whether the input has ended.
-    return run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
+    report = run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
+    if expected > WARM_START:
+        known.run_here(len(report.values), report.seconds)
+    return report
 
 
 def _stays(known: Measured, call: Call, total: int) -> bool:

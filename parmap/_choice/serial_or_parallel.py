@@ -62,6 +62,8 @@ which on workers are started beside it: half of what a start takes, for it goes 
 
 MOST_DOUBT = 64  # calls for which a place that was slower than the loop is not tried again
 
+LATELY = 0.5  # seconds of tasks in the caller after which those before count half
+
 OLD_LOOKS = 32.0  # milliseconds that what an earlier call has seen of the GIL counts, at most
 
 LOOKED = 0.02
@@ -84,6 +86,7 @@ class Measured:
         tasks: how many tasks were measured.
         wall: seconds they took.
         cpu: seconds of processor time they took; *delayed*: seconds that no processor was free.
+        here: how many tasks were run by the caller lately, and how long that took.
         looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
             *free*: for how much of that it could at once.
         moved: bytes of one input and one result, pickled.
@@ -101,6 +104,7 @@ class Measured:
     unsendable = ""
 
     def __init__(self) -> None:
+        self.here = 0.0, 0.0
         self.doubts: dict[tuple[Where, int], tuple[int, int]] = {}
         self.comparisons: dict[tuple[Where, int], Comparison] = {}
 
@@ -113,8 +117,18 @@ class Measured:
         part = min(1.0, OLD_LOOKS / max(self.looks, 1.0))
         new.looks, new.free, new.moved = self.looks * part, self.free * part, self.moved
         new.moving, new.packing, new.unpacked = self.moving, self.packing, self.unpacked
-        new.doubts, new.comparisons = self.doubts, self.comparisons
+        new.here, new.doubts, new.comparisons = self.here, self.doubts, self.comparisons
         return new
+
+    def run_here(self, tasks: int, seconds: float) -> None:
+        """Be told that the caller has run so many *tasks* in *seconds*."""
+        fading = 0.5 if self.here[1] > LATELY else 1.0
+        self.here = fading * self.here[0] + tasks, fading * self.here[1] + seconds
+
+    @property
+    def cost_here(self) -> float:
+        """Seconds a task took in the caller lately."""
+        return self.here[1] / self.here[0] if self.here[0] else 0.0
 
     def doubt(self, where: Where, left: float) -> None:
         """Keep that *where* lost when *left* seconds were left: the more often, the longer."""
