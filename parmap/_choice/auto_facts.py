@@ -169,6 +169,7 @@ class Chooser:
         if not self._said and (self._tell or imported("logging")):
             self.say(self._last or self.choose())
         if known := seen if seen.tasks else recall(self._call.fn):
+            known.length = self._source.drawn
             known.end_call(facts.pool, self._left)
         if seen.tasks:
             seen.unsendable = ""  # the next call's items and results are others

@@ -57,10 +57,9 @@ def run_at_once(call: Call, source: Source) -> Report | None:
 
     Then nothing else needs to be thought of: a map of a few cheap items costs what the loop costs.
     """
-    known = recall(call.fn)
-    total = source.total
-    if known is None or total is None:
+    if (known := recall(call.fn)) is None:
         return None
+    total = known.length if source.total is None else source.total  # if need be, as the last time
     expected = max(total * known.cost, WARM_START)
     if expected > SMALL or (expected > WARM_START and not _stays(known, call, total)):
         return None
@@ -68,6 +67,7 @@ def run_at_once(call: Call, source: Source) -> Report | None:
     report = run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
     if expected > WARM_START:
         known.run_here(len(report.values), report.seconds)
+    known.length = len(report.values)
     return report
 
 

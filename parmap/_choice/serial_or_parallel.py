@@ -86,6 +86,7 @@ class Measured:
         tasks: how many tasks were measured.
         wall: seconds they took.
         cpu: seconds of processor time they took; *delayed*: seconds that no processor was free.
+        length: how many tasks the last call had.
         here: how many tasks were run by the caller lately, and how long that took.
         looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
             *free*: for how much of that it could at once.
@@ -99,7 +100,7 @@ class Measured:
         unsendable: what cannot be sent to another process, and why; "" as far as is known.
     """
 
-    tasks = moved = 0
+    tasks = moved = length = 0
     wall = cpu = delayed = moving = packing = unpacked = looks = free = 0.0
     unsendable = ""
 

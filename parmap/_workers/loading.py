@@ -36,6 +36,7 @@ HAD = ("__main__", __name__.partition(".")[0])  # what a worker has anyway
 NONE: Packages = frozenset()
 
 _measured: dict[Packages, float] = {}  # seconds, by the packages that were missing
+_guessed: tuple[int, dict[Packages, float]] = 0, {}  # the same, with so many modules in the caller
 _known: dict[CodeType, Packages] = {}  # by the code of a function
 
 
@@ -85,7 +86,14 @@ def expected(missing: Packages) -> float:
         return 0.0
     if (known := _measured.get(missing)) is not None:
         return known
-    return PER_MODULE * sum(name.partition(".")[0] in missing for name in tuple(sys.modules))
+    global _guessed
+    count, guesses = _guessed
+    if count != len(sys.modules):
+        _guessed = count, guesses = len(sys.modules), {}
+    if missing not in guesses:
+        own = sum(name.partition(".")[0] in missing for name in tuple(sys.modules))
+        guesses[missing] = PER_MODULE * own
+    return guesses[missing]
 
 
 def learn(missing: Packages, seconds: float) -> None:
