@@ -24,8 +24,13 @@ COLD_START = 0.06
 """Seconds until worker processes that have to be started run a task: an interpreter and our import
 take 30 ms, side by side with another on two cores, and the caller computes on meanwhile."""
 
-WARM_START = 0.001
-"""Seconds it takes to hand a call to workers that wait, and to collect its last results."""
+WARM_START = 0.0015
+"""Seconds it takes to hand a call to workers that wait, and to collect its last results: 1.1 to 1.5
+ms as measured on two cores, a third of it until they wake up."""
+
+SHARED = 0.3
+"""What a second that a worker imports costs the caller: two cores of a rented machine are often
+two threads of one, which slow each other down by a third."""
 
 MOVING = 1.5e-9
 """Seconds to pickle, send and unpickle a byte; measured on arrays of 8 MB, in either direction."""
@@ -273,7 +278,7 @@ def decide(facts: Facts) -> Choice:
     left = seen.wall if facts.remaining is None else facts.remaining * cost
     others = facts.long * (1 if facts.remaining is None else facts.remaining)
     start = facts.start + PACKED * seen.packing
-    start += CONTENTION * facts.busy * (start + facts.loading)
+    start += SHARED * facts.loading + CONTENTION * facts.busy * (start + facts.loading)
     beside_long = BESIDE + CONTENTION * facts.busy * (start + facts.loading)
     # Calls that went without workers for long enough have paid for them, and those after this will
     # have what it begins.
@@ -287,10 +292,7 @@ def decide(facts: Facts) -> Choice:
     too_large = most_packing < 2 * seen.unpacked
     processes: Where = "processes" if facts.can_start else "threads"
     threads = seen.speed_up(facts.workers) if facts.gil else float(facts.workers)
-    moved = moving * (facts.remaining or 0)
-    sooner = left / threads < start + facts.loading + left / facts.workers + moved
-    free = threads >= SOME and (sooner or threads >= FREE * facts.workers)
-    free = free and not seen.is_doubted("threads", left)
+    free = threads >= max(SOME, FREE * facts.workers) and not seen.is_doubted("threads", left)
     beside: Where = "threads" if free or facts.long_waits else processes
     rules: tuple[tuple[object, Where, str], ...] = (  # the first that holds
         (facts.obstacle, "serial", "{obstacle}"),
