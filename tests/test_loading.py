@@ -15,7 +15,7 @@ from parmap import WorkerCrashed, shutdown
 from parmap._executors.processes import Processes
 from parmap._executors.threads import Threads
 from parmap._records.work import Call, Chunk
-from parmap._workers import loading, warm
+from parmap._workers import loading, process, warm
 from parmap._workers.loading import NONE, PER_MODULE, expected, learn, packages
 
 AN_AGE = 60.0  # seconds to pickle a function: no limit
@@ -109,6 +109,40 @@ def test_who_is_left_loading_serves_the_next_call(slowly):
     second.submit(Chunk(1, [6]))
     reports = until(second, lambda: not second._lease.is_busy)
     assert worker.pid in [pid for report in reports for _, pid in report.values]
+    second.close()
+
+
+def test_who_has_loaded_meanwhile_is_known_to_have(slowly):
+    """What a worker tells while no call has it counts for the next, with what it has cost."""
+    task, gate = slowly
+    ahead(task).close()
+    (worker,) = warm.idle
+    needed = packages(task)
+    assert warm.prepared(needed) == 0
+
+    gate.touch()
+    while worker.is_loading:
+        assert worker.readable(60)
+        warm.prepared(needed)
+
+    assert warm.prepared(needed) == 1
+    assert warm.outlook(needed) == 0.0
+    assert loading._measured[needed] > 0.0
+
+
+def test_who_never_ends_loading_is_given_up(slowly, monkeypatch):
+    """A worker that hangs in an import is killed by who looks for one, when it had time enough."""
+    task, _ = slowly
+    ahead(task).close()
+    (worker,) = warm.idle
+    monkeypatch.setattr(process, "HANGING", 0.0)
+
+    warm.prepared(NONE)
+    monkeypatch.undo()
+    second = ahead(abs)
+    until(second, lambda: second.window)
+
+    assert not worker.is_alive()
     second.close()
 
 

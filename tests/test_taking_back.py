@@ -35,7 +35,7 @@ def told(seconds, cpu=None):
 def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, speed):
     """What counts is how many seconds of the loop's tasks are done in a second of the call."""
     comparison = Comparison(where)
-    measured.run_here(10, 0.2)
+    measured.ran_here(10, 0.2)
     comparison.begin(measured, 2, None)
     for _ in range(10):
         comparison.spend(spent)

@@ -142,7 +142,7 @@ class Chooser:
         seen.wall += report.seconds
         seen.cpu += report.cpu
         if not report.worker and self.facts.pool != "threads":
-            seen.run_here(len(report.values), report.seconds)
+            seen.ran_here(len(report.values), report.seconds)
             if self.comparison is not None:
                 self.comparison.add(report)
         if not report.worker:

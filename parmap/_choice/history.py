@@ -66,7 +66,7 @@ def run_at_once(call: Call, source: Source) -> Report | None:
     # A length is a hint: one item more is asked for, which tells whether the input has ended.
     report = run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
     if expected > WARM_START:
-        known.run_here(len(report.values), report.seconds)
+        known.ran_here(len(report.values), report.seconds)
     known.length = len(report.values)
     return report
 

@@ -126,7 +126,7 @@ class Measured:
         new.here, new.doubts, new.comparisons = self.here, self.doubts, self.comparisons
         return new
 
-    def run_here(self, tasks: int, seconds: float) -> None:
+    def ran_here(self, tasks: int, seconds: float) -> None:
         """Be told that the caller has run so many *tasks* in *seconds*."""
         fading = 0.5 if self.here[1] > LATELY else 1.0
         self.here = fading * self.here[0] + tasks, fading * self.here[1] + seconds

@@ -47,6 +47,7 @@ else:
     except ImportError:  # not CPython
         import socket
 
+HANGING = 300.0  # seconds that a worker may load a function which no call waits for any more
 DUMPING = 0.05  # seconds a worker that will be killed has to say where its task stands
 LONGEST = 86400.0  # seconds to wait at once: the system takes no number, however large
 
@@ -127,15 +128,14 @@ class WorkerProcess:
     def until_loaded(self, packages: Packages) -> float:
         """Return in how many seconds it can have imported *packages*, while no call has it."""
         coming = self.missing if self.is_loading else NONE
-        spent = perf_counter() - self.status[SINCE]
-        return max(0.0, expected(coming) - spent) + expected(packages - self.packages - coming)
+        left = max(0.0, expected(coming) - perf_counter() + self.status[SINCE])
+        return left + expected(packages - self.packages - coming)
 
     def hear(self) -> None:
         """Take what it has said while no call has it: that it runs, and what it has loaded."""
         try:
             while self.is_loading and self.readable(0):
-                message = self.channel.receive()
-                if message.kind == READY:
+                if (message := self.channel.receive()).kind == READY:
                     self.ready = True
                     continue
                 self.chunk = None
@@ -143,6 +143,8 @@ class WorkerProcess:
                     self.has_loaded(message.header[0])
                 else:  # it could not: who needs the function will hear of it
                     self.functions.clear()
+            if self.is_loading and perf_counter() - self.status[SINCE] > HANGING:
+                self.kill()
         except (EOFError, MemoryError):
             self.kill()
 

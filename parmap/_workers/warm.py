@@ -70,7 +70,7 @@ def _take(worker: WorkerProcess) -> bool:
 def _settle() -> None:
     """Hear of those that their call has left loading a function."""
     for worker in [worker for worker in list(idle) if worker.is_loading]:
-        if worker.readable(0) and _take(worker):  # nobody else may read its channel
+        if _take(worker):  # nobody else may read its channel
             lent.add(worker)
             try:
                 worker.hear()
