@@ -210,7 +210,7 @@ class Processes(Executor):
             self._requeue(chunk, "the worker has not kept the function")
         elif kind == UNFIT:
             self._lease.retire(worker)
-            why = f"a worker cannot have what belongs to the tasks: {message.header[0]}"
+            why = f"no worker process can map what belongs to the tasks: {message.header[0]}"
             if self._lease.is_hopeless():
                 raise ExecutorUnavailable(why)
             self._requeue(chunk, why)
