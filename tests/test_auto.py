@@ -401,6 +401,24 @@ def test_many_small_calls_get_workers(slow):
     assert worlds[chosen.index(["processes"])].pools[0].log
 
 
+def test_what_the_items_need_is_known_to_the_next_call(slow):
+    """Workers that are chosen before any task of this call has run load the modules of the last."""
+    world = World(lambda x: x)
+    items = [type("Item", (), {"__module__": "made.inner"})() for _ in range(40)]
+    needed = []
+    first = world.make
+
+    def make(choice):
+        needed.append(choice.modules)
+        return first(choice)
+
+    world.make = make
+    results(world, items)
+    results(world, items)
+
+    assert needed == [frozenset(["made.inner"])] * 2
+
+
 def test_a_call_known_to_be_brief_is_the_loop(monkeypatch):
     """A few cheap tasks of a known function run without an executor; errors are as ever."""
     assert pmap(int, ["1", "2", "3"]) == [1, 2, 3]

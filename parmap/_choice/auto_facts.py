@@ -96,7 +96,9 @@ class Chooser:
         """Choose by the facts as they stand."""
         facts = self.facts
         if facts.pool == "serial":
-            facts.modules = modules(*self._sample) if self._sample else facts.modules
+            if self._sample:
+                facts.seen.modules = modules(*self._sample)
+            facts.modules = facts.seen.modules
             look_out(facts, self._call.fn)
         self._last = decide(facts)
         if self._last.where == "processes":

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .serial_or_parallel import Measured, Where
 
 
-ENOUGH = {"threads": 0.02, "processes": 0.05}
+ENOUGH = {"threads": 0.012, "processes": 0.05}
 """Seconds of the call after which a pool is judged: a loop of 0.3 s loses less than a tenth if the
 pool did half of what it does.  The noise of a busy machine lasts for some 10 ms."""
 

@@ -78,7 +78,7 @@ def _stays(known: Measured, call: Call, total: int) -> bool:
     facts = Facts(known, usable_cpus(), total)
     if total * known.cost * (1 - 1 / facts.workers) < WARM_START:
         return True
-    facts.gil, facts.earlier = gil_is_on(), True
+    facts.gil, facts.earlier, facts.modules = gil_is_on(), True, known.modules
     look_out(facts, call.fn)
     if known.waits or decide(facts).where != "serial":
         return False

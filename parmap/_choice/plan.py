@@ -119,7 +119,7 @@ what they wait for is elsewhere.  More would be faster still, but a server may t
 hundred connections at once look like an attack."""
 
 
-BRIEF = 0.01
+BRIEF = 0.005
 """Seconds of work in a chunk for a thread that computes: a handover costs some 50 us."""
 
 

@@ -92,6 +92,7 @@ class Measured:
         wall: seconds they took.
         cpu: seconds of processor time they took; *delayed*: seconds that no processor was free.
         length: how many tasks the last call had.
+        modules: those that items and results come from.
         here: how many tasks were run by the caller lately, and how long that took.
         looks: how long another thread looked meanwhile whether it could run, in looks of 1 ms;
             *free*: for how much of that it could at once.
@@ -111,6 +112,7 @@ class Measured:
 
     def __init__(self) -> None:
         self.here = 0.0, 0.0
+        self.modules: frozenset[str] = frozenset()
         self.doubts: dict[tuple[Where, int], tuple[int, int]] = {}
         self.comparisons: dict[tuple[Where, int], Comparison] = {}
 
@@ -124,6 +126,7 @@ class Measured:
         new.looks, new.free, new.moved = self.looks * part, self.free * part, self.moved
         new.moving, new.packing, new.unpacked = self.moving, self.packing, self.unpacked
         new.here, new.doubts, new.comparisons = self.here, self.doubts, self.comparisons
+        new.modules = self.modules
         return new
 
     def ran_here(self, tasks: int, seconds: float) -> None:
