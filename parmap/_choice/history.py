@@ -23,9 +23,10 @@ if TYPE_CHECKING:
 INSIDE = 8
 """Wrappers to look into for the function inside: a chain of them may be endless."""
 
-SMALL = 0.05
+SMALL = 2 * COLD_START
 """Seconds of a known call that is not watched if workers cannot serve it: to start the thread that
-does, and to let it look, costs up to 1 ms."""
+does, and to let it look, costs up to 1 ms, and a tenth of tasks of some us.  More is worth a start
+on two cores anyway."""
 
 KNOWN = 256
 """Functions whose measurements are remembered."""
