@@ -1,6 +1,7 @@
 """What "auto" does when a choice was wrong: the comparison with the loop, and the way back."""
 
 import logging
+import math
 from fnmatch import fnmatch
 
 import pytest
@@ -8,7 +9,7 @@ from worlds import Pool, World, facts, results, seen
 
 from parmap._choice import auto, auto_facts, auto_pool, history
 from parmap._choice.comparison import ENOUGH, Comparison
-from parmap._choice.serial_or_parallel import LOOKS, MOST_DOUBT, WARM_START, decide
+from parmap._choice.serial_or_parallel import LOOKS, MOST_DOUBT, WARM_START, Measured, decide
 from parmap._records.work import Chunk, Report
 
 pytestmark = pytest.mark.usefixtures("forget")
@@ -61,6 +62,19 @@ def test_nothing_is_said_before_it_can_be_told(measured, reports, spent):
         comparison.spend(spent)
         comparison.add(told(1e-6))
 
+    assert not comparison.is_lost
+
+
+@pytest.mark.parametrize(("cpu", "waits", "speed"), [(0.02, False, 2.0), (0.0, True, math.inf)])
+def test_threads_beside_a_first_long_task_have_their_chance(cpu, waits, speed):
+    """Where no task of the function has ended here, what theirs take counts; waits never lose."""
+    comparison = Comparison("threads")
+    comparison.begin(Measured(), 2, 0.0, waits=waits)
+    for _ in range(10):
+        comparison.spend(0.01)
+        comparison.add(told(0.02, cpu))
+
+    assert comparison.speed == pytest.approx(speed)
     assert not comparison.is_lost
 
 

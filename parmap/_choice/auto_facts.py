@@ -64,6 +64,7 @@ class Chooser:
         self._delay = delay()  # of that thread, when it was looked at last
         self._last: Choice | None = None
         self._left = 0.0  # seconds that were left when the pool was chosen
+        self._waits = False  # whether it was chosen for tasks that wait
         self._untold: deque[object] = deque()
         self._said = False
         self._sample: tuple[object, object] | None = None  # an input and its result
@@ -128,7 +129,7 @@ class Chooser:
         """
         self.say(choice)
         self.facts.pool, self.facts.seen.packing = choice.where, packing
-        self._left = choice.numbers["left"]
+        self._left, self._waits = choice.numbers["left"], choice.waits
         if spent is not None:
             self.compare(spent)
 
@@ -183,7 +184,7 @@ class Chooser:
         where, seen = self.facts.pool, self.facts.seen
         at = where, magnitude(self._left)
         self.comparison = seen.comparisons.setdefault(at, Comparison(where))
-        self.comparison.begin(seen, self.facts.workers, spent)
+        self.comparison.begin(seen, self.facts.workers, spent, waits=self._waits)
 
     def reconsider(self) -> Choice | None:
         """Return what to choose instead if the pool has turned out slower than the loop.

@@ -46,13 +46,17 @@ class Comparison:
         self._pace, self._cost = 1.0, 0.0
         self._spent = self._done = 0.0
 
-    def begin(self, seen: Measured, workers: int, spent: float | None) -> None:
+    def begin(
+        self, seen: Measured, workers: int, spent: float | None, *, waits: bool = False
+    ) -> None:
         """Be told that a call relies on such a pool, of *workers*; what was *seen* in the caller.
+
+        That may be nothing yet, but a task that goes on, and *waits*.
 
         *spent* seconds went into its making.  None: it was not there at once, and begins with its
         first report: what lies before is the start.
         """
-        self._waits, self._pace, self._cost = seen.waits, seen.pace, seen.cost_here
+        self._waits, self._pace, self._cost = waits or seen.waits, seen.pace, seen.cost_here
         self._workers = workers
         self._begun = self._small = spent is not None
         self.spend(spent or 0.0)
@@ -68,7 +72,7 @@ class Comparison:
             self._reports += 1
             threads = self._where == "threads"
             done = report.cpu / self._pace if threads else report.seconds
-            if threads or self._small:
+            if self._cost and (threads or self._small):
                 done = min(done, len(report.values) * self._cost)
             self._done += done
             if self._spent > 2 * FADING:
