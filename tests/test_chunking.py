@@ -29,6 +29,9 @@ def learnt(cost, **options):
         (learnt(0.001, contain_failures=True), 10**6, 1, round(CONTAINED / 0.001)),
         (learnt(0.001, most=4), 10**6, 2, 4),
         (Sizes(100, most=3), 10**6, 2, 3),
+        (learnt(1e-4), 60, 2, 15),  # no less than a message is worth
+        (learnt(1e-4), 12, 2, 6),  # but each worker has some
+        (learnt(1e-4, contain_failures=True), 12, 2, 3),  # nor that, if it may be lost
         (Sizes(known=1e-6), 10**6, 2, GROWTH),  # they may be of another kind
     ],
 )

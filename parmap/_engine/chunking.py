@@ -92,9 +92,11 @@ class Sizes:
         seconds = SOLO if alone else target(workers, contain_failures=self._contain_failures)
         size = min(ceil(seconds / max(self.cost, 1e-9)), GROWTH * self._largest)
         if remaining is not None and workers > 1:
-            # Towards the end, smaller pieces; but none so small that sending it counts.
+            # Towards the end, smaller pieces; but none so small that sending it counts, unless
+            # little is to be lost with a worker.
             self._fair = self._fair or ceil(remaining / workers)
-            brief = min(ceil(BRIEF / max(self.cost, 1e-9)), self._fair)
+            small = 0 if self._contain_failures else ceil(BRIEF / max(self.cost, 1e-9))
+            brief = min(small, self._fair)
             size = min(size, max(brief, ceil(remaining / (2 * workers))))
         return max(1, size)
 
