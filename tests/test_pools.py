@@ -9,6 +9,7 @@ import pickle
 import queue
 import signal
 import socket
+import struct
 import sys
 import textwrap
 import threading
@@ -687,6 +688,23 @@ def test_futures_do_without_private_names(places, monkeypatch, name):
     monkeypatch.setattr("parmap._executors.futures._thread_of", lambda executor: None)
 
     assert parmap.pmap(work.double, range(20), **places(name).options) == [*range(0, 40, 2)]
+
+
+def test_nothing_follows_a_message_that_a_dead_worker_has_cut(monkeypatch):
+    """A pool whose worker died while it sent ends in silence, and who starts late gets the lock."""
+    raised = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    pool = multiprocessing.get_context("spawn").Pool(1)
+    lock, messages = pool._outqueue._wlock, pool._outqueue._writer
+    lock.acquire()
+    sentinel = pickle.dumps(None)
+    os.write(messages.fileno(), struct.pack("!i", 4 + len(sentinel)))
+
+    parmap_pool._terminate(pool)
+
+    assert not raised
+    function, arguments = pool._outqueue._wlock.__reduce__()
+    assert function(*arguments) is lock
 
 
 def test_a_pool_of_another_release_is_terminated_as_it_says(places, monkeypatch):

@@ -207,17 +207,15 @@ def _terminate(pool: Any) -> None:
         pool.terminate()
         return
     pool._terminate.cancel()
+    pool._outqueue._wlock = _Closed(pool._outqueue._wlock)
     pool._state = pool._worker_handler._state = "TERMINATE"
     pool._cache.clear()  # nobody waits for it, and it holds the pool in a circle
-    # Kept: a worker that starts at this moment looks for it.
-    lock, pool._outqueue._wlock = pool._outqueue._wlock, None
     for _ in range(2):  # the second time for that worker
         for process in list(pool._pool):
             kill(process)
             process.join()
         pool._change_notifier.put(None)
         pool._worker_handler.join(PATIENCE)
-    del lock
     pool._inqueue._reader.close()  # ends who writes there
     pool._taskqueue.put(None)
     pool._task_handler.join(PATIENCE)
@@ -226,3 +224,27 @@ def _terminate(pool: Any) -> None:
     for queue in (pool._inqueue, pool._outqueue, pool._change_notifier):
         queue.close()
     pool._pool.clear()
+
+
+class _Closed:
+    """In place of a lock that a worker may have died with: nobody in this process comes past it.
+
+    A message of that worker may be cut, so that nothing must follow it: the pool's threads take the
+    error for a queue that is closed.  A worker that starts at this moment gets the lock itself.
+    """
+
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def __enter__(self) -> None:
+        raise OSError("the pool was terminated")
+
+    def __exit__(self, *exc_info: object) -> None:
+        pass
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._lock,)
+
+
+def _itself(lock: Any) -> Any:
+    return lock
