@@ -12,10 +12,11 @@ from types import ModuleType
 import pytest
 
 from parmap import WorkerCrashed, shutdown
+from parmap._executors import processes
 from parmap._executors.processes import Processes
 from parmap._executors.threads import Threads
 from parmap._records.work import Call, Chunk
-from parmap._workers import loading, process, warm
+from parmap._workers import lease, loading, process, warm
 from parmap._workers.loading import NONE, PER_MODULE, expected, learn, packages
 
 AN_AGE = 60.0  # seconds to pickle a function: no limit
@@ -88,6 +89,28 @@ def test_the_first_loads_ahead_of_the_last(slowly):
     gate.touch()
     until(executor, lambda: executor.ready)
     assert len(executor._lease) == 3
+    executor.close()
+
+
+def test_the_last_loads_when_that_is_worth_it(slowly, monkeypatch):
+    """Where loading takes long, the caller stays a worker until the call has lasted longer."""
+    task, gate = slowly
+    late = [0.0]
+    monkeypatch.setattr(lease, "monotonic", lambda: time.monotonic() + late[0])
+    monkeypatch.setattr(processes, "expected", lambda packages: 100.0)
+    executor = ahead(task)
+    gate.touch()
+    until(executor, lambda: executor.window)
+
+    late[0] = lease.LAST / 2 * 99
+    executor.submit(Chunk(0, [1]))
+    (report,) = until(executor, lambda: not executor._lease.is_busy)
+    assert report.values[0][0] == -1
+    assert (len(executor._lease), executor.window, executor.ready) == (1, 1, False)
+
+    late[0] = lease.LAST / 2 * 101
+    until(executor, lambda: executor.ready)
+    assert (len(executor._lease), executor.window) == (2, 2)
     executor.close()
 
 

@@ -11,7 +11,9 @@ counts is how many seconds of tasks the pool does in a second of the call:
   come again and again, at most what their tasks have taken here: two cores may share more than one
   thinks.
 
-Both in units of what the loop did: where it had less than a processor, so have they.
+Both in units of what the loop did: where it had less than a processor, so have they.  Of a pool
+that was watched from its first task on, what is under way counts, too: of each worker's chunk a
+half, which is what has been done of one at any moment.
 """
 
 from __future__ import annotations
@@ -35,16 +37,19 @@ FADING = 1.0
 """Seconds of the call from which on what was before counts half: what is done may change."""
 
 
+LATELY = 4  # reports whose mean is what a chunk does
+
+
 class Comparison:
     """Holds a kind of pool against the loop, for one function, over all calls of it."""
 
     def __init__(self, where: Where) -> None:
         self._where = where
         self._least, self._enough = LEAST[where], ENOUGH[where]
-        self._begun = self._small = self._waits = False
+        self._begun = self._at_once = self._waits = False
         self._reports = self._workers = 0
         self._pace, self._cost = 1.0, 0.0
-        self._spent = self._done = 0.0
+        self._spent = self._done = self._chunk = 0.0
 
     def begin(
         self, seen: Measured, workers: int, spent: float | None, *, waits: bool = False
@@ -58,7 +63,7 @@ class Comparison:
         """
         self._waits, self._pace, self._cost = waits or seen.waits, seen.pace, seen.cost_here
         self._workers = workers
-        self._begun = self._small = spent is not None
+        self._begun = self._at_once = spent is not None
         self.spend(spent or 0.0)
 
     def spend(self, seconds: float) -> None:
@@ -72,9 +77,10 @@ class Comparison:
             self._reports += 1
             threads = self._where == "threads"
             done = report.cpu / self._pace if threads else report.seconds
-            if self._cost and (threads or self._small):
+            if self._cost and (threads or self._at_once):
                 done = min(done, len(report.values) * self._cost)
             self._done += done
+            self._chunk += (done - self._chunk) / min(self._reports, LATELY)
             if self._spent > 2 * FADING:
                 self._spent, self._done = self._spent / 2, self._done / 2
         self._begun = True
@@ -84,7 +90,8 @@ class Comparison:
         """How many times as fast as the loop the pool is; infinite before it can be told."""
         if self._waits or self._reports < self._workers or self._spent < self._enough:
             return float("inf")
-        return self._done / self._spent
+        under_way = self._workers * self._chunk / 2 if self._at_once else 0.0
+        return (self._done + under_way) / self._spent
 
     @property
     def is_lost(self) -> bool:

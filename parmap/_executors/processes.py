@@ -34,7 +34,7 @@ from .._wire.messages import DONE, LACKING, LOAD, READY, STALE, UNFIT, Serialize
 from .._workers import warm
 from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
-from .._workers.loading import NONE, packages
+from .._workers.loading import NONE, expected, packages
 from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP
 from .._workers.timeout import overdue
 
@@ -126,14 +126,16 @@ class Processes(Executor):
     def _load_ahead(self) -> None:
         """Have workers load the function, and count those that have, until all have."""
         if self._ahead and (call := self._call):
-            for worker in self._lease.to_load(call.digest, self.workers):
+            loading = expected(self._packages)
+            for worker in self._lease.to_load(call.digest, self.workers, loading):
                 self._ask(worker, Chunk(LOAD, sorted(self._modules)))
             self.window = self._lease.loaded(call.digest)
-            self._ahead = not self.window or self.window < min(self.workers, len(self._lease))
+            late = self.window < max(1, min(self.workers, len(self._lease)))
+            self._ahead = late or self._lease.early
 
     def wait(self, seconds: float | None) -> list[Report]:
-        end = inf if seconds is None else monotonic() + seconds
-        woken = False
+        end, woken = inf if seconds is None else monotonic() + seconds, False
+        self._load_ahead()
         while not woken and self._lease.is_busy:
             left = 0.0 if self._news else end - monotonic()
             events = self._lease.poll(min(self._expire(), left))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from contextlib import suppress
+from math import inf
 from time import monotonic, sleep
 
 from .._records.errors import ExecutorUnavailable
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
     from .process import WorkerProcess
 
 ABORTIVE = 3  # workers in a row that die before they begin: then something is wrong
+
+LAST = 8.0
+"""How long the other workers work until the last loads the function, too, in units of what that
+takes, divided by all of them.  It takes a core from them meanwhile; and saves some 12 % of their
+time, for until then the caller, who computes, lets each chunk wait for some 2.5 ms."""
+
 GRACE = 0.1  # seconds a task may go on after its call was given up; then its worker is killed
 
 
@@ -27,6 +34,7 @@ class Lease:
 
     Attributes:
         abortive: how many have ended in a row before they did a task.
+        early: whether it is too early for the last worker to load the function.
     """
 
     def __init__(self, environment: TaskEnvironment) -> None:
@@ -36,6 +44,8 @@ class Lease:
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
         self.abortive = 0
+        self.early = False
+        self._last = inf  # when the last worker is to load the function
         try:
             self._waker = Waker()
         except OSError as error:
@@ -100,13 +110,17 @@ class Lease:
         has = [digest in worker.functions for worker in self._free]
         return self._free.pop(has.index(True) if True in has else -1)
 
-    def to_load(self, digest: bytes, workers: int) -> list[WorkerProcess]:
+    def to_load(self, digest: bytes, workers: int, seconds: float) -> list[WorkerProcess]:
         """Take those that should load the function with this *digest* next, if any.
 
-        All but one of so many *workers*, and that when another has it: until then the caller
-        computes, and has a core for that.  Raises ExecutorUnavailable like `start`.
+        All but one of so many *workers*, and that one later: until then the caller computes, and
+        has a core for that.  *seconds*: what loading takes.  Raises ExecutorUnavailable like
+        `start`.
         """
-        wanted = workers if self.loaded(digest) else max(1, workers - 1)
+        if self._last == inf and self.loaded(digest):
+            self._last = monotonic() + LAST / workers * seconds
+        self.early = workers > 1 and monotonic() < self._last
+        wanted = workers - self.early
         try:
             while self._size < wanted:
                 worker = self.acquire(digest)
