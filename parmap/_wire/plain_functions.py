@@ -149,14 +149,13 @@ def _global_names(code: CodeType) -> dict[str, None]:
 
 def _submodules(code: CodeType, values: list[Any]) -> Iterator[ModuleType]:
     """Yield the modules that *code* finds as attributes of the packages among *values*."""
-    for package in values:
-        if isinstance(package, ModuleType) and getattr(package, "__package__", None):
-            prefix = f"{package.__name__}."
-            for name, module in list(sys.modules.items()):
-                if name.startswith(prefix):
-                    parts = name.removeprefix(prefix).split(".")
-                    if set(parts) <= set(code.co_names):
-                        yield module
+    packages = (value for value in values if isinstance(value, ModuleType))
+    prefixes = [package.__name__ for package in packages if getattr(package, "__package__", None)]
+    for prefix in prefixes:  # which grow
+        for name in code.co_names:
+            if (module := sys.modules.get(f"{prefix}.{name}")) is not None:
+                prefixes.append(f"{prefix}.{name}")
+                yield module
 
 
 def _content(cell: Any) -> tuple[Any, ...]:
