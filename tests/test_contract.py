@@ -20,6 +20,7 @@ import threading
 import traceback
 import types
 import urllib.error
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -1215,6 +1216,23 @@ def test_close_stops_the_reading(where):
     assert pmap(work.double, range(20), **where.options) == [2 * x for x in range(20)]
 
     assert source.drawn == drawn
+
+
+def test_nothing_of_a_call_is_kept(where):
+    """When a call has ended, its items and results are free at once, without the collector."""
+
+    class Thing:
+        pass
+
+    gc.disable()
+    try:
+        things = [Thing() for _ in range(5)]
+        kept = [weakref.ref(thing) for thing in things]
+        kept += [weakref.ref(thing) for thing in pmap(work.echo, things, **where.options)]
+        del things
+        work.wait_until(lambda: not any(ref() for ref in kept), "the last of them to go")
+    finally:
+        gc.enable()
 
 
 def test_close_while_large_items_are_under_way(where):

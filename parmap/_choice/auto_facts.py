@@ -69,7 +69,11 @@ class Chooser:
         self._said = False
         self._sample: tuple[object, object] | None = None  # an input and its result
         self.refusals = Refusals(call, self.facts)
-        self.spending = Spending(self)
+
+    @property
+    def spending(self) -> Spending:
+        """What the caller does in there goes into the pool; made anew, it keeps nobody alive."""
+        return Spending(self)
 
     def choose_again(self, waiting: Iterable[Chunk], handed_back: int) -> Choice | None:
         """Choose for what is left, *waiting* and *handed_back* tasks included; None: nothing is."""
