@@ -3,10 +3,10 @@
 The house, from the roof down; a module imports from its own folder and from those below:
 
     parmap/        the doors: each public function shapes its input and hands over
-                   api decorator
+                   api decorator pool
     _choice/       from options and input to an executor; the only folder that knows all executors
-                   options arguments launch plan auto auto_facts auto_pool auto_thread refusals
-                   comparison serial_or_parallel history
+                   options arguments launch background plan auto auto_facts auto_pool
+                   auto_thread refusals comparison serial_or_parallel history
     _executors/    one place to run tasks each, and what adapters of other pools share
                    serial threads processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
@@ -18,7 +18,8 @@ The house, from the roof down; a module imports from its own folder and from tho
                    plain_functions cloud_pickler reducers memmap shared_memory
                    locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
-                   scheduler interfaces retries source slices inbox chunking results
+                   scheduler interfaces retries source slices inbox submitted chunking results
+                   async_result
     _observers/    who watches a call
                    dispatch progress
     _records/      what travels between the folders; standard library only
@@ -37,6 +38,7 @@ if TYPE_CHECKING:  # for what reads the names without running this
     from ._records.failure import Failure
     from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
     from .decorator import parallel
+    from .pool import Pool
 
 __version__ = "0.1.0"
 
@@ -46,11 +48,13 @@ _HOMES = {
     "_records.failure": ("Failure",),
     "api": ("delayed", "partition", "pcall", "pimap", "pmap", "pstarmap", "shutdown", "warm"),
     "decorator": ("parallel",),
+    "pool": ("Pool",),
 }
 
 __all__ = [
     "ExecutorUnavailable",
     "Failure",
+    "Pool",
     "TaskTimeout",
     "WorkerCrashed",
     "delayed",

@@ -4,7 +4,7 @@ from collections.abc import Callable as Fn
 from collections.abc import Iterable as It
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from multiprocessing.pool import Pool
+from multiprocessing.pool import Pool as ProcessPool
 from typing import (
     Any,
     Generic,
@@ -23,6 +23,7 @@ from ._records.errors import ExecutorUnavailable as ExecutorUnavailable
 from ._records.errors import TaskTimeout as TaskTimeout
 from ._records.errors import WorkerCrashed as WorkerCrashed
 from ._records.failure import Failure as Failure
+from .pool import Pool as Pool
 
 # fmt: off
 # A table of overloads: the columns are read downwards.
@@ -46,7 +47,7 @@ class JoblibParallel(Protocol):
     def __call__(self, iterable: Any) -> Any: ...
 
 Name = Literal["auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib"]
-Where = Name | Executor | Pool | JoblibParallel
+Where = Name | Executor | ProcessPool | JoblibParallel
 
 class Options(TypedDict, total=False):
     executor: Where

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
+    from ._engine.scheduler import Run
     from ._records.failure import Failure
 
     R = TypeVar("R")
@@ -97,7 +98,7 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
     """
     try:
         call = Call(fn, "item" if len(iterables) == 1 else "args")
-        return _run_all("pmap", call, iterables, options)
+        return run_all("pmap", call, iterables, options)
     except BaseException as error:
         shorten(error)
         raise
@@ -117,7 +118,7 @@ def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **optio
         [8, 9]
     """
     try:
-        return _run_all("pstarmap", Call(fn, "args"), (iterable,), options)
+        return run_all("pstarmap", Call(fn, "args"), (iterable,), options)
     except BaseException as error:
         shorten(error)
         raise
@@ -139,7 +140,7 @@ def pcall(tasks: Iterable[Any], /, **options: Any) -> list[Any]:
         [8, 2.6]
     """
     try:
-        return _run_all("pcall", Call(None, "task"), (tasks,), options)
+        return run_all("pcall", Call(None, "task"), (tasks,), options)
     except BaseException as error:
         shorten(error)
         raise
@@ -194,10 +195,14 @@ def pimap(
     return Stream(run, checked["on_error"], ordered=ordered, buffersize=buffersize)
 
 
-def _run_all(
-    door: str, call: Call, iterables: tuple[Iterable[Any], ...], given: dict[str, Any]
+def run_all(
+    door: str,
+    call: Call,
+    iterables: tuple[Iterable[Any], ...],
+    given: dict[str, Any],
+    begun: Callable[[Run], object] | None = None,
 ) -> list[Any]:
-    """Return the results of a call of *door*."""
+    """Return the results of a call of *door*; *begun* is called with its run, if it has one."""
     source, options = check_all(door, call, iterables, given)
     first = run_at_once(call, source) if options is DEFAULTS else None
     if first is not None and first.is_whole and source.is_over() and source.error is None:
@@ -205,6 +210,8 @@ def _run_all(
     from ._choice.launch import launch
 
     run = launch(call, source, options, asked="executor" in given, first=first)
+    if begun is not None:
+        begun(run)
     return collect(run, options["on_error"])
 
 

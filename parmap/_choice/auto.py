@@ -38,7 +38,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._engine.source import Source
+    from .._engine.interfaces import Feed
     from .._records.work import Call
     from .auto_facts import Tell
     from .serial_or_parallel import Choice
@@ -53,7 +53,7 @@ class Auto(Executor):
     """
 
     def __init__(
-        self, call: Call, source: Source, workers: int, make: Make, tell: Tell | None = None
+        self, call: Call, source: Feed, workers: int, make: Make, tell: Tell | None = None
     ) -> None:
         self.workers = 1  # while the caller computes, chunks need not get smaller towards the end
         self.window = workers

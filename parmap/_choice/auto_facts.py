@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .._engine.source import Source
+    from .._engine.interfaces import Feed
     from .._records.work import Call, Chunk, Report
     from .serial_or_parallel import Choice
 
@@ -50,7 +50,7 @@ class Chooser:
     *tell* is given each choice as an event.
     """
 
-    def __init__(self, call: Call, source: Source, workers: int, tell: Tell | None) -> None:
+    def __init__(self, call: Call, source: Feed, workers: int, tell: Tell | None) -> None:
         known = recall(call.fn)
         self.facts = Facts(known or Measured(), workers, 0)
         self.facts.earlier = known is not None

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._engine.source import Source
+    from .._engine.interfaces import Feed
     from .serial_or_parallel import Measured
 
 
@@ -53,7 +53,7 @@ class Companion:
         settings: for threads that it starts: gives them the settings of the caller's.
     """
 
-    def __init__(self, source: Source, *, settled: bool = False) -> None:
+    def __init__(self, source: Feed, *, settled: bool = False) -> None:
         self.settled = settled
         self._source = source
         self._started = False

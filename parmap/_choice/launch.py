@@ -9,14 +9,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .._engine.source import Source
+    from .._engine.interfaces import Feed
     from .._observers.dispatch import Observers
     from .._records.work import Call, Report
 
 
 def launch(
     call: Call,
-    source: Source,
+    source: Feed,
     options: dict[str, Any],
     *,
     asked: bool,

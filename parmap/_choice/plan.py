@@ -24,8 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .._engine.interfaces import Executor
-    from .._engine.source import Source
+    from .._engine.interfaces import Executor, Feed
     from .._executors.queued import Queued
     from .._records.work import Call
     from .auto_facts import Tell
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def choose(
-    call: Call, source: Source, options: dict[str, Any], *, asked: bool, tell: Tell | None = None
+    call: Call, source: Feed, options: dict[str, Any], *, asked: bool, tell: Tell | None = None
 ) -> Executor:
     """Return the executor for *call*; *asked* says that the call itself named one.
 
@@ -55,7 +54,7 @@ def choose(
 
 
 def _choose(
-    call: Call, source: Source, options: dict[str, Any], asked: bool, tell: Tell | None
+    call: Call, source: Feed, options: dict[str, Any], asked: bool, tell: Tell | None
 ) -> tuple[Executor, str]:
     """Return the executor and why: the first of these situations that is given decides."""
     name, workers, why = options["executor"], options["workers"], "asked for by executor="
@@ -176,7 +175,7 @@ def _check_depth(name: str) -> None:
 def _own_processes(
     call: Call,
     workers: int,
-    source: Source,
+    source: Feed,
     options: dict[str, Any],
     choice: Choice | None = None,
 ) -> Executor:
@@ -204,7 +203,7 @@ def _own_processes(
 def _processes(
     call: Call,
     workers: int,
-    source: Source,
+    source: Feed,
     options: dict[str, Any],
     choice: Choice | None = None,
 ) -> Executor:
@@ -217,7 +216,7 @@ def _processes(
     return _pool(call, "futures", workers)
 
 
-def _elsewhere(call: Call, workers: int, source: Source, options: dict[str, Any]) -> Executor:
+def _elsewhere(call: Call, workers: int, source: Feed, options: dict[str, Any]) -> Executor:
     """Return processes, or else threads, where no task may run in the caller."""
     from pickle import PicklingError
 

@@ -73,6 +73,7 @@ class Run:
         self._starved = False  # the input had nothing to give, but may have later
         self._dry = False  # the input has ended, or has raised
         self._closed = False
+        self._given_up = ""
         self._process = os.getpid()
         if source.later:
             source.wake = executor.wake
@@ -96,6 +97,8 @@ class Run:
         self._at_hand = not block  # who may not wait has results to read
         self._fill(limit)
         while not outcomes.ready and (self._out or (self._starved and block)):
+            if self._given_up:
+                raise ExecutorUnavailable(self._given_up)
             if not self._out:
                 self._source.wait()
             reports = self._collect(None if block else 0)
@@ -115,6 +118,15 @@ class Run:
         """
         window = self._executor.window
         return min(self._sizes.horizon(window), AHEAD * (window + read))
+
+    def give_up(self, why: str) -> None:
+        """Have the `advance` under way, or the next that waits, raise ExecutorUnavailable(*why*).
+
+        May be called by any thread, which then leaves it to the other to `close`.  What runs in the
+        caller's thread ends first.
+        """
+        self._given_up = why
+        self._executor.wake()
 
     def close(self) -> None:
         """Give the executor up, with whatever it still runs.  May be called twice.

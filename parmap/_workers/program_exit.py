@@ -14,6 +14,12 @@ from weakref import WeakSet
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Finishing(Protocol):
+        """Who has something to finish when the program ends."""
+
+        def finish(self) -> None: ...
 
 
 PATIENCE = 1.0  # seconds for what is being started at the end of the program
@@ -23,6 +29,7 @@ _starting: set[int] = set()  # the threads that do it at this moment
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_starting.clear)
 _over = False  # the program has come to its end
+_finishing: WeakSet[Finishing] = WeakSet()
 _hooks: set[tuple[Callable[[], None], int]] = set()
 
 
@@ -40,12 +47,20 @@ def first_at_exit(hook: Callable[[], None]) -> None:
             register(lambda: hook() if os.getpid() == here else None)
 
 
+def finish_first(who: Finishing) -> None:
+    """Have *who* finish what it does at the end of the program, before the libraries end."""
+    _finishing.add(who)
+    first_at_exit(finish_threads)
+
+
 def finish_threads() -> None:
     """At the end of the program, wait for the threads with calls that Python waits for later.
 
     Then the libraries take no more tasks.  From here on daemon threads halt in `halt_daemon`.
     """
     global _over
+    for who in list(_finishing):
+        who.finish()
     # Those of a ThreadPoolExecutor wait to be told.
     pooled = getattr(sys.modules.get("concurrent.futures.thread"), "_threads_queues", ())
     for thread in list(_callers):
