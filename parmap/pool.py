@@ -100,8 +100,8 @@ class _Tasks:
 
         *iterable* is read before this returns.  The callbacks are those of `apply_async`.
         """
-        maps = Call(fn, "item"), "map_async", iterable, chunksize
-        return self._later(*maps, callback, error_callback)
+        call = Call(fn, "item")
+        return self._later(call, "map_async", iterable, chunksize, callback, error_callback)
 
     def starmap_async(
         self,
@@ -112,8 +112,8 @@ class _Tasks:
         error_callback: Callback = None,
     ) -> AsyncResult[list[T]]:
         """Have `starmap(fn, iterable)` run, as `map_async` does."""
-        maps = Call(fn, "args"), "starmap_async", iterable, chunksize
-        return self._later(*maps, callback, error_callback)
+        call = Call(fn, "args")
+        return self._later(call, "starmap_async", iterable, chunksize, callback, error_callback)
 
     def _later(
         self,
@@ -322,10 +322,7 @@ class Pool(_Tasks):
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.terminate()
+        (self.close if kind is None else self.terminate)()
         self.join()
 
     def __repr__(self) -> str:

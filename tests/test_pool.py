@@ -255,7 +255,8 @@ def test_exceptions_that_are_false_are_raised(processes):
 
     for kind in (Falsy, Empty):
         with pytest.raises(kind):
-            processes.submit(task, kind).result(PATIENCE)
+            processes.map(task, [kind])
+        assert type(processes.submit(task, kind).exception(PATIENCE)) is kind
 
 
 def test_no_reference_to_a_task_is_kept():
