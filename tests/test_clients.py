@@ -120,7 +120,8 @@ def test_deap(pool):
         toolbox.register("mutate", tools.mutFlipBit, indpb=0.05)
         toolbox.register("select", tools.selTournament, tournsize=3)
         toolbox.register("map", map_)
-        found, _ = algorithms.eaSimple(toolbox.population(n=20), toolbox, 0.5, 0.2, 5, verbose=False)
+        start = toolbox.population(n=20)
+        found, _ = algorithms.eaSimple(start, toolbox, 0.5, 0.2, 5, verbose=False)
         return found, [individual.fitness.values for individual in found]
 
     assert population(pool.map) == population(map)
