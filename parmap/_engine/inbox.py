@@ -25,6 +25,7 @@ class Inbox(Feed):
         self._indices = count()
         self._closed = False
         self._changed = Condition()
+        self._waited_for = False  # here, and not the executor
         self.wake = lambda: None
 
     @property
@@ -42,22 +43,37 @@ class Inbox(Feed):
                 raise ValueError("no task can be added any more: it was closed")
             self._items.append(item)
             index = next(self._indices)
-            self._changed.notify_all()
-        self.wake()
+            self._notify()
         return index
 
     def close(self) -> None:
         """Have the call end when all that was put is done.  May be called twice."""
         with self._changed:
             self._closed = True
-            self._changed.notify_all()
-        self.wake()
+            self._notify()
 
     def take(self, n: int) -> list[Any]:
         items = [self._items.popleft() for _ in range(min(n, len(self._items)))]
         self.drawn += len(items)
         return items
 
+    def _notify(self) -> None:
+        """Wake who waits, here or for the executor; who does neither sees what has changed."""
+        if self._waited_for:
+            self._changed.notify_all()
+        else:
+            self.wake()
+
     def wait(self) -> None:
+        self.wait_for(None)
+
+    def wait_for(self, seconds: float | None) -> bool:
+        """Wait until there is an item or the end; tell whether there is, after *seconds* at most."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed)
+            self._waited_for = True
+            try:
+                return bool(
+                    self._changed.wait_for(lambda: self._items or self._closed, seconds)
+                )
+            finally:
+                self._waited_for = False

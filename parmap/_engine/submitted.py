@@ -39,10 +39,9 @@ class Submitted(Inbox):
 
     def begin(self) -> bool:
         """Wait until there is a task; False: none comes any more."""
-        with self._changed:
-            self._resting = False
-            self._changed.wait_for(lambda: self._items or self._closed)
-            return bool(self._items)
+        self._resting = False
+        self.wait_for(None)
+        return bool(self._items)
 
     def take(self, n: int) -> list[Any]:
         tasks: list[Any] = []
@@ -56,10 +55,7 @@ class Submitted(Inbox):
         return tasks
 
     def wait(self) -> None:
-        with self._changed:
-            self._resting = not self._changed.wait_for(
-                lambda: self._items or self._closed, self._rest
-            )
+        self._resting = not self.wait_for(self._rest)
 
     def cancel(self) -> None:
         """Cancel all that were not handed out."""
