@@ -1,9 +1,9 @@
 """What it costs to submit a task: `python -m benchmarks.submitted [--rounds N] [--output DIR]`.
 
 Tasks that do next to nothing are submitted to pools of two workers that are warm; the pools take
-turns in each round.  *many*: all are submitted, then all results are read, seconds a task. *processor*:
-of that, the processor time of this process.  *one*: each result is read before the next task.
-*maps*: a map of eight tasks of 1 ms.
+turns in each round.  *many*: all are submitted, then all results are read, seconds a task.
+*processor*: of that, the processor time of this process.  *one*: each result is read before the
+next task.  *maps*: a map of eight tasks of 1 ms.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import parmap
 from benchmarks.pages import DOCS, fill, say, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MANY, ONE, MAPS = 5_000, 300, 100
 MEASURES = ("many", "processor", "one", "maps")

@@ -39,6 +39,7 @@ FLOORS = [
 PUBLIC = [
     "ExecutorUnavailable",
     "Failure",
+    "Pool",
     "TaskTimeout",
     "WorkerCrashed",
     "delayed",

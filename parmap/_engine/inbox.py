@@ -68,12 +68,10 @@ class Inbox(Feed):
         self.wait_for(None)
 
     def wait_for(self, seconds: float | None) -> bool:
-        """Wait until there is an item or the end; tell whether there is, after *seconds* at most."""
+        """Wait until there is an item or the end, up to *seconds*; tell whether there is."""
         with self._changed:
             self._waited_for = True
             try:
-                return bool(
-                    self._changed.wait_for(lambda: self._items or self._closed, seconds)
-                )
+                return bool(self._changed.wait_for(lambda: self._items or self._closed, seconds))
             finally:
                 self._waited_for = False
