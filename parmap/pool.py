@@ -43,7 +43,7 @@ class _Tasks:
         self._runs: WeakSet[Run] = WeakSet()  # of maps that are under way
         self._lock = Lock()
         self._maps: ThreadPoolExecutor | None = None
-        self._mapping: Thread | None = None  # the thread of those maps
+        self._mapping: list[Thread] = []  # the thread of those maps
         self._state = "open"
 
     def _check_open(self) -> None:
@@ -128,13 +128,13 @@ class _Tasks:
         with self._lock:
             self._check_open()
             if self._maps is None:
-                self._maps = ThreadPoolExecutor(1, "parmap-pool-maps", self._begin_mapping)
+                # Nothing in there refers to this object: one that is dropped is closed.
+                begin, name = self._mapping.append, "parmap-pool-maps"
+                self._maps = ThreadPoolExecutor(1, name, lambda: begin(current_thread()))
             run = copy_context().run
             future = self._maps.submit(run, self._all, call, method, (items,), chunksize, {})
-        return AsyncResult(future, lambda: current_thread() is self._mapping, *callbacks)
-
-    def _begin_mapping(self) -> None:
-        self._mapping = current_thread()
+        mapping = self._mapping
+        return AsyncResult(future, lambda: current_thread() in mapping, *callbacks)
 
     def _all(
         self,
@@ -149,7 +149,8 @@ class _Tasks:
         return run_all(f"Pool.{method}", call, tuple(iterables), options, self._begin)
 
     def _begin(self, run: Run) -> None:
-        self._runs.add(run)
+        with self._lock:
+            self._runs.add(run)
         if self._state == "terminated":  # before it could be told
             run.give_up(TERMINATED)
 
@@ -178,7 +179,8 @@ class _Tasks:
             self._state = "terminated"
             if self._maps is not None:
                 self._maps.shutdown(wait=False, cancel_futures=True)
-        for run in list(self._runs):
+            runs = list(self._runs)
+        for run in runs:
             run.give_up(TERMINATED)
         self._background.stop()
 
@@ -187,7 +189,7 @@ class _Tasks:
         if self._state == "open":
             raise ValueError("the pool is still running: close() or terminate() it first")
         self._background.join()
-        if self._maps is not None and current_thread() is not self._mapping:
+        if self._maps is not None and current_thread() not in self._mapping:
             self._maps.shutdown()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -306,8 +308,8 @@ class Pool(_Tasks):
         *chunksize* may also be the last argument, without its name, as in `multiprocessing`.
         """
         self._check_open()
-        iterables, chunksize = _without_size(iterables, chunksize)
-        stream = pimap(fn, *iterables, **self._over(chunksize, options))
+        xs, size = _without_size(iterables, chunksize)
+        stream = pimap(fn, *xs, **self._over(size, options))
         self._begin(stream._run)
         return stream
 
@@ -331,16 +333,16 @@ class Pool(_Tasks):
         return f"<parmap.Pool: {where}, {self.size} workers, {self._state}>"
 
     def __reduce__(self) -> Any:
-        kept = {name: value for name, value in self._options.items() if name not in LOST}
-        return _serial, (kept,)
+        return _serial, ({k: v for k, v in self._options.items() if k not in LOST},)
 
 
 def _without_size(
     iterables: tuple[Any, ...], chunksize: int | None
 ) -> tuple[tuple[Any, ...], int | None]:
     """Return the iterables and the chunk size, which may be the last of *iterables*."""
-    if chunksize is None and len(iterables) > 1 and hasattr(type(iterables[-1]), "__index__"):
-        return iterables[:-1], iterables[-1]
+    kind = type(iterables[-1]) if len(iterables) > 1 else object
+    if chunksize is None and hasattr(kind, "__index__") and not hasattr(kind, "__iter__"):
+        return iterables[:-1], iterables[-1]  # an array has both
     return iterables, chunksize
 
 

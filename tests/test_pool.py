@@ -11,6 +11,7 @@ import threading
 import weakref
 from functools import partial
 
+import numpy as np
 import pytest
 import work
 
@@ -59,6 +60,8 @@ def test_a_chunk_size_may_be_the_last_argument(processes):
     assert list(processes.imap_unordered(work.double, [1], 5)) == [2]
     assert processes.map_async(work.double, [1, 2], 5).get(PATIENCE) == [2, 4]
     assert processes.starmap_async(work.add, [(1, 2)], 5).get(PATIENCE) == [3]
+    assert processes.map(work.add, [1, 2], np.array([3, 4]), np.int64(2)) == [4, 6]
+    assert processes.map(work.add, [1, 2], np.array([3, 4])) == [4, 6]
     with pytest.raises(ValueError, match="chunksize must be"):
         processes.map(work.double, [1, 2], 0)
 
@@ -447,6 +450,7 @@ def test_a_pool_that_is_dropped_does_what_was_submitted(tmp_path):
     """Without anybody who holds the pool its futures still end, and so does its thread."""
     pool = Pool(2, executor="processes")
     future, gone = pool.submit(work.wait_for, tmp_path / "gate", "done"), weakref.ref(pool)
+    assert pool.map_async(work.double, [1]).get(PATIENCE) == [2]
     thread = pool._background._thread
     del pool
     gc.collect()
