@@ -3,12 +3,12 @@
 The house, from the roof down; a module imports from its own folder and from those below:
 
     parmap/        the doors: each public function shapes its input and hands over
-                   api decorator pool
+                   api decorator pool aio
     _choice/       from options and input to an executor; the only folder that knows all executors
-                   options arguments launch background plan auto auto_facts auto_pool
+                   options arguments awaiting launch background plan auto auto_facts auto_pool
                    auto_thread refusals comparison serial_or_parallel history
     _executors/    one place to run tasks each, and what adapters of other pools share
-                   serial threads processes queued futures multiprocessing joblib
+                   serial threads coroutines processes queued futures multiprocessing joblib
                    marshalling pool_workers start_method
     _workers/      the life of a worker process, and what tasks find around them
                    process program warm lease loading waker timeout status_block parent_death
@@ -18,8 +18,8 @@ The house, from the roof down; a module imports from its own folder and from tho
                    plain_functions cloud_pickler reducers memmap shared_memory
                    locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
-                   scheduler interfaces retries source slices inbox submitted chunking results
-                   async_result
+                   scheduler interfaces retries source slices inbox submitted pump chunking
+                   results async_result driver
     _observers/    who watches a call
                    dispatch progress
     _records/      what travels between the folders; standard library only

@@ -42,7 +42,8 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
     item at a time.
 
     Args:
-        fn: called once for each task with one item of each iterable.  Any callable.
+        fn: called once for each task with one item of each iterable.  Any callable.  A coroutine
+            function is awaited, by an event loop of the call's own in this thread.
         *iterables: any number of iterables; the shortest ends the call.
         executor: where tasks run.  `"auto"` (default): in the caller as long as that is quickest,
             else in processes.  `"serial"`: in the caller.  `"threads"`.  `"processes"`: worker
@@ -51,7 +52,8 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
             `concurrent.futures.Executor`, `multiprocessing.pool.Pool` or `joblib.Parallel`, which
             is borrowed, and never shut down.
         workers: how many tasks run at the same time.  None: as many as there are usable CPUs, for
-            threads min(32, CPUs + 4).  Negative as in joblib: -2 means all CPUs but one.
+            threads min(32, CPUs + 4), of coroutine functions 32.  Negative as in joblib: -2 means
+            all CPUs but one.
         chunksize: tasks per message; `"auto"`: learnt from the time that tasks take.
         on_error: `"raise"`: the first failure in time is raised here, the rest cancelled.
             `"return"`: a `Failure` stands in the task's place.  A function: what it returns for
@@ -64,7 +66,7 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
             reader of a `pimap` takes its time; one that ends before that fails, too.  The
             unpickling of its input and the pickling of its result have as long again.  The loading
             of the function and the initializer have no limit.  Only in worker processes of parmap:
-            with `"auto"` it makes all tasks run there.
+            with `"auto"` it makes all tasks run there; or for coroutines, which are cancelled.
         progress: True, a label, a dict of tqdm arguments or a tqdm class: show a bar on stderr.
         initializer: called once in each worker before its first task; what it raises, the call
             raises, or WorkerCrashed if it ends worker after worker.  Bind arguments with
@@ -76,9 +78,10 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         A list with one result for each task, in the order of the input.
 
     Raises:
-        TypeError: *fn* is not callable or a coroutine function, an argument not iterable, or an
-            option unknown.
+        TypeError: *fn* is not callable or an async generator function, an argument not iterable,
+            or an option unknown.
         ValueError: an option is out of range, or one that the executor cannot honour.
+        RuntimeError: *fn* is a coroutine function, and this thread has a running event loop.
         ExecutorUnavailable: the executor cannot run here.
         pickle.PicklingError: *fn* cannot be sent to another process, and the executor needs it.
         Exception: what the first failing task raised, under `on_error="raise"`, with a note naming

@@ -10,7 +10,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from ._choice.options import check, over
-from ._records.callables import Wrapper, asynchronous
+from ._records.callables import ASYNC_GENERATOR, UNMAPPED, Wrapper, asynchronous
 from ._records.errors import short_repr
 from ._records.stack_frames import shorten
 from .api import pimap, pmap, pstarmap
@@ -168,8 +168,8 @@ def _callable(fn: Any) -> Any:
         raise TypeError(
             f"parallel decorates functions, got {short_repr(fn)}; options are given by name"
         )
-    if cure := asynchronous(fn):
-        raise TypeError(f"parallel() decorates {short_repr(fn)}; {cure}")
+    if asynchronous(fn) == ASYNC_GENERATOR:
+        raise TypeError(f"parallel() decorates {short_repr(fn)}; {UNMAPPED}")
     return fn
 
 

@@ -59,7 +59,7 @@ class _Tasks:
         Raises:
             RuntimeError: the pool was closed.
         """
-        check_callable(fn, "Pool.submit")
+        check_callable(fn, "Pool.submit", awaits=False)
         try:
             return self._background.submit((fn, args, kwargs))
         except ValueError:

@@ -264,9 +264,7 @@ class Client:
 
 AWAITED = {
     "function": fetch,
-    "async generator": fetch_all,
     "lambda": partial(fetch),
-    "partial of partial": partial(partial(fetch_all, x=1)),
     "method": Client().get,
     "partial of a method": partial(Client().get),
     "static method": Client.static,
@@ -276,20 +274,38 @@ AWAITED = {
 
 
 @pytest.mark.parametrize("fn", AWAITED.values(), ids=AWAITED)
-def test_a_function_to_be_awaited_is_refused_at_the_door(fn):
-    """A coroutine function would give coroutines that nobody runs: the error names the cure."""
+def test_a_function_to_be_awaited_is_run_by_every_door(fn):
+    """What gives coroutines is run to its end, whatever kind of callable it is."""
+    assert pmap(fn, [1]) == [1]
+    assert pstarmap(fn, [(1,)]) == [1]
+    assert list(pimap(fn, [1])) == [1]
+    assert pcall([(fn, (1,), {})]) == [1]
+    assert pcall([delayed(fn)(1)]) == [1]
+    assert parallel(fn).map([1]) == [1]
+
+
+@pytest.mark.parametrize("fn", AWAITED.values(), ids=AWAITED)
+def test_a_function_to_be_awaited_is_refused_as_an_option(fn):
+    """Nobody would await what an initializer, or on_error, gives."""
+    for option in ("initializer", "on_error"):
+        with pytest.raises((TypeError, ValueError), match="to be awaited"):
+            pmap(abs, [1], **{option: fn})
+
+
+@pytest.mark.parametrize("fn", [fetch_all, partial(partial(fetch_all, x=1))])
+def test_an_async_generator_function_is_refused_at_the_door(fn):
+    """It would give generators that nobody runs: the error names the cure."""
     for call in (
         lambda: pmap(fn, [1]),
         lambda: pstarmap(fn, [(1,)]),
         lambda: pimap(fn, [1]),
         lambda: pcall([(fn, (1,), {})]),
+        lambda: pcall(iter([(fn, (1,), {})])),
         lambda: delayed(fn),
         lambda: parallel(fn),
         lambda: parallel(executor="serial")(fn),
-        lambda: pmap(abs, [1], initializer=fn),
-        lambda: pmap(abs, [1], on_error=fn),
     ):
-        with pytest.raises((TypeError, ValueError), match=r"asyncio\.run|to be awaited"):
+        with pytest.raises(TypeError, match=r"async def collect"):
             call()
 
 

@@ -4,7 +4,7 @@ A line marked as an error must be one: both complain about marks that nothing ne
 """
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing.pool import ThreadPool
@@ -12,6 +12,7 @@ from typing import Any, Literal, assert_type
 
 from parmap import (
     Failure,
+    aio,
     delayed,
     parallel,
     parallel_config,
@@ -189,6 +190,56 @@ assert_type(Scale(2).scaled(1), float)
 assert_type(Scale(2).scaled.map(ints), list[float])
 assert_type(Scale.halved(1), float)
 assert_type(Scale.halved.map(ints), list[float])
+
+# Coroutine functions
+
+
+async def later(x: int) -> float:
+    return x / 2
+
+
+async def joined(a: int, b: str) -> bytes:
+    return b.encode() * a
+
+
+@parallel(workers=3)
+async def decorated(x: int) -> float:
+    return x / 2
+
+
+assert_type(pmap(later, ints), list[float])
+assert_type(pmap(later, ints, on_error="return"), list[float | Failure])
+assert_type(pmap(joined, ints, strings, on_error=instead), list[bytes | None])
+assert_type(next(pimap(later, ints, ordered=False)), float)
+assert_type(pstarmap(joined, pairs), list[bytes])
+assert_type(pcall([delayed(later)(1)]), list[float])
+assert_type(decorated.map(ints), list[float])
+assert_type(next(decorated.imap(ints, on_error="return")), float | Failure)
+
+# aio
+
+
+async def lines() -> AsyncIterator[str]:
+    yield "a"
+
+
+async def awaited() -> None:
+    assert_type(await aio.pmap(half, ints), list[float])
+    assert_type(await aio.pmap(later, ints), list[float])
+    assert_type(await aio.pmap(joined, ints, lines(), on_error="return"), list[bytes | Failure])
+    assert_type(await aio.pmap(join, ints, lines(), on_error=instead), list[bytes | None])
+    assert_type(await aio.pstarmap(join, pairs, workers=2), list[bytes])
+    assert_type(await aio.pstarmap(joined, pairs), list[bytes])
+    async with aio.pimap(later, ints, buffersize=3) as stream:
+        assert_type([result async for result in stream], list[float])
+    halves = aio.pimap(half, ints, on_error="return")
+    assert_type(await anext(halves), float | Failure)
+    await halves.aclose()
+    await aio.pmap(half, lines())  # type: ignore[arg-type]
+    await aio.pmap(later, strings)  # type: ignore[arg-type]
+    await aio.pmap(half, ints, worker=2)  # type: ignore[call-overload]
+    await aio.pmap(half, 3)  # type: ignore[call-overload]
+
 
 # The rest
 

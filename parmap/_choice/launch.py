@@ -22,17 +22,18 @@ def launch(
     asked: bool,
     first: Report | None = None,
     observers: Observers | None = None,
+    loop: Any = None,
 ) -> Run:
     """Return a run of *call*, of which *first* was done already; it closes *observers*.
 
-    *asked*: the call itself named its executor.
+    *asked*: the call itself named its executor.  *loop*: see `choose`.
     """
     if options["progress"] is not False and observers is None:
         from .._observers.dispatch import Observers
 
         observers = Observers()
     tell = None if observers is None else observers.tell
-    executor = choose(call, source, options, asked=asked, tell=tell)
+    executor = choose(call, source, options, asked=asked, tell=tell, loop=loop)
     cut = sizes(call, options)
     run = Run(source, executor, cut, int(options["retries"]), observers, first)
     if options["progress"] is not False and observers is not None:

@@ -11,6 +11,7 @@ from time import perf_counter
 
 from .._engine.chunking import SOLO, Sizes, budget
 from .._executors.serial import Serial
+from .._records.callables import asynchronous
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
 from .._workers import warm
@@ -32,15 +33,30 @@ if TYPE_CHECKING:
 
 
 def choose(
-    call: Call, source: Feed, options: dict[str, Any], *, asked: bool, tell: Tell | None = None
+    call: Call,
+    source: Feed,
+    options: dict[str, Any],
+    *,
+    asked: bool,
+    tell: Tell | None = None,
+    loop: Any = None,
 ) -> Executor:
     """Return the executor for *call*; *asked* says that the call itself named one.
 
-    *tell* is given each choice as an event.  Raises ExecutorUnavailable if the executor cannot run
+    *tell* is given each choice as an event.  *loop* runs coroutine functions, if there is one that
+    the call is awaited on.  Raises ExecutorUnavailable if the executor cannot run
     here, ValueError or TypeError if the options do not fit it, PicklingError if the function cannot
     be sent to it.
     """
-    executor, why = _choose(call, source, options, asked, tell)
+    if call.fn is not None and asynchronous(call.fn):
+        from .awaiting import coroutines
+
+        serial = options["executor"] == "serial"
+        workers = 1 if serial else count(options["workers"], WAITING_THREADS)
+        executor: Executor = coroutines(call, workers, options, loop)
+        why = "asked for by a coroutine function"
+    else:
+        executor, why = _choose(call, source, options, asked, tell)
     if tell is not None and why:
         from .._records.events import Chosen
 
@@ -102,6 +118,8 @@ def _choose(
 def sizes(call: Call, options: dict[str, Any]) -> Sizes:
     """Return what sizes the chunks of *call*: it begins with what the last one has learnt."""
     size, last = options["chunksize"], last_sizes(call.fn)
+    if size == "auto" and asynchronous(call.fn):
+        size = 1  # each may wait for long, and starting it costs little
     learning = Sizes(
         None if size == "auto" else min(int(size), maxsize),
         last.cost if last else None,

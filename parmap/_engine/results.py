@@ -33,7 +33,7 @@ def collect(run: Run, on_error: Any) -> list[Any]:
     try:
         while batches := run.advance():
             for batch in batches:
-                parts[batch.start], ended_by = _values(batch, on_error)
+                parts[batch.start], ended_by = values_of(batch, on_error)
                 if isinstance(ended_by, Exception):
                     raise ended_by
                 if ended_by is not None:
@@ -43,7 +43,7 @@ def collect(run: Run, on_error: Any) -> list[Any]:
     return _joined(parts)
 
 
-def _values(batch: Batch, on_error: Any) -> tuple[list[Any], Failure | Exception | None]:
+def values_of(batch: Batch, on_error: Any) -> tuple[list[Any], Failure | Exception | None]:
     """Return the results of *batch*, up to what ends the call, and that."""
     if not batch.failures:
         return batch.values, batch.error
@@ -174,7 +174,7 @@ def _read(
         while batches := run.advance(read + (buffersize or run.horizon(read))):
             waiting.update((batch.start, batch) for batch in batches)
             while batch := waiting.pop(read if ordered else next(iter(waiting), -1), None):
-                values, ended_by = _values(batch, on_error)
+                values, ended_by = values_of(batch, on_error)
                 due = monotonic() + READ_ON
                 done = 0
                 while block := values[done : done + size]:

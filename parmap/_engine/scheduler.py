@@ -72,6 +72,8 @@ class Run:
         self._at_hand = False
         self._starved = False  # the input had nothing to give, but may have later
         self._dry = False  # the input has ended, or has raised
+        self._wake = False
+        self.woken = False  # whether `wake` was called before the last `advance` returned
         self._closed = False
         self._given_up = ""
         self._process = os.getpid()
@@ -84,7 +86,7 @@ class Run:
     def advance(self, limit: int | None = None, *, block: bool = True) -> list[Batch]:
         """Return the batches that have become ready, at least one unless the run has ended.
 
-        Draws no item of the input from index *limit* on.  Waits for the executor, or for an input
+        Or none after `wake`.  Draws no item of the input from index *limit* on.  Waits for the executor, or for an input
         that has nothing yet, if need be, but only if it may *block*; else there may be no batch,
         and no slow input is asked.  Raises ExecutorUnavailable if it was closed, as it is at the
         end of the program, or if this process was forked in the middle.
@@ -96,7 +98,7 @@ class Run:
         outcomes = self._outcomes
         self._at_hand = not block  # who may not wait has results to read
         self._fill(limit)
-        while not outcomes.ready and (self._out or (self._starved and block)):
+        while not (outcomes.ready or self._wake) and (self._out or (self._starved and block)):
             if self._given_up:
                 raise ExecutorUnavailable(self._given_up)
             if not self._out:
@@ -105,11 +107,25 @@ class Run:
             self._fill(limit)  # before the caller looks at the batches: the workers wait
             if not reports and not block:
                 break
+        self.woken, self._wake = self._wake, False
         ready, outcomes.ready = outcomes.ready, []
         if self._observers is not None:
             for batch in ready:
                 self._observers.done(batch)
         return ready
+
+    def wake(self) -> None:
+        """Have the `advance` under way, or else the next one, return soon.
+
+        Any thread may call it, also after `close`.  It ends no wait for the input, no task here.
+        """
+        self._wake = True
+        self._executor.wake()
+
+    @property
+    def drawn(self) -> int:
+        """How many items of the input were drawn."""
+        return self._source.drawn
 
     def horizon(self, read: int) -> int:
         """Return how far ahead of a reader of *read* results a run need be, in tasks.

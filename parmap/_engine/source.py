@@ -10,7 +10,7 @@ does not hold back what it gave already.
 
 from __future__ import annotations
 
-from itertools import count, groupby, islice
+from itertools import chain, count, groupby, islice
 from sys import maxsize
 from time import perf_counter
 
@@ -85,6 +85,20 @@ class Source(Feed):
         """Keep *error*, which the input has raised, and end."""
         self.error = error
         self.ended = True
+
+    def first(self) -> Any:
+        """Return the first item, which is still to be drawn; None if there is none."""
+        if self.indexed:
+            part = self._part(1)
+            return part[0] if len(part) else None
+        try:
+            for item in self.items:
+                self.items = chain((item,), self.items)
+                return item
+            self.ended = True
+        except Exception as error:
+            self.fail(error)
+        return None
 
     def here(self, n: int) -> Any:
         if self.indexed or self.ended:

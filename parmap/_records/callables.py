@@ -33,22 +33,18 @@ def function_of(fn: Any) -> FunctionType | None:
     return base if type(base) is FunctionType else None
 
 
-def asynchronous(fn: Any) -> str:
-    """Say what to map instead of *fn* if what its call makes has to be awaited, else ""."""
+def asynchronous(fn: Any) -> int:
+    """Tell how what a call of *fn* makes has to be awaited: COROUTINE, ASYNC_GENERATOR, or 0."""
     function = fn if type(fn) is FunctionType else function_of(fn)
     flags = 0 if function is None else function.__code__.co_flags
-    if not flags & (COROUTINE | ASYNC_GENERATOR):
-        return ""
-    if flags & COROUTINE:
-        return (
-            "the call of a coroutine function runs nothing: map one that runs it to its end, "
-            "lambda x: asyncio.run(fn(x)), with executor='threads' if it mostly waits"
-        )
-    return (
-        "the call of an async generator function runs nothing: map one that runs it to its end, "
-        "lambda x: asyncio.run(collect(x)), where `async def collect(x)` returns "
-        "[item async for item in fn(x)]"
-    )
+    return flags & (COROUTINE | ASYNC_GENERATOR)
+
+
+UNMAPPED = (
+    "the call of an async generator function runs nothing: map a coroutine function that runs it "
+    "to its end, `async def collect(x): return [item async for item in fn(x)]`"
+)
+"""What to map instead of an async generator function."""
 
 
 def has_parameter(fn: Any, name: str) -> bool:

@@ -60,7 +60,7 @@ def run_chunk(
         try:
             keep(next(results))
         except BaseException as error:
-            if _is_interrupt(error):
+            if is_interrupt(error):
                 raise
             advise(call.fn, call.shape, chunk.items, len(values), error)
             caught[len(values)] = catch(error, "error", perf_counter() - now)
@@ -109,7 +109,7 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
                     break
                 raise StopIteration
         except BaseException as error:
-            if _is_interrupt(error):
+            if is_interrupt(error):
                 raise
             if unread is not None and unread.has_raised(len(values), error):
                 break
@@ -144,13 +144,13 @@ def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
     try:
         text = "".join(format_exception(error))
     except BaseException as other:  # of what the exception defines, which may be anything
-        if _is_interrupt(other):
+        if is_interrupt(other):
             raise
         text = "".join([*format_tb(frame), type(error).__qualname__])
     return Caught(error, text, kind, seconds, os.getpid())
 
 
-def _is_interrupt(error: BaseException) -> bool:
+def is_interrupt(error: BaseException) -> bool:
     """Tell whether *error* is Ctrl-C, which is for the caller, and none that the task raised.
 
     The signal reaches the main thread, but not in workers: ours ignore it, and those of others
