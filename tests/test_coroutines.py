@@ -14,7 +14,17 @@ import pytest
 import work
 import zoo
 
-from parmap import Failure, TaskTimeout, delayed, parallel_config, pcall, pimap, pmap, pstarmap
+from parmap import (
+    Failure,
+    Pool,
+    TaskTimeout,
+    delayed,
+    parallel_config,
+    pcall,
+    pimap,
+    pmap,
+    pstarmap,
+)
 
 
 async def double(x):
@@ -431,6 +441,16 @@ def test_under_a_running_loop_the_cure_is_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert asyncio.run(main()) == [2]
+
+
+def test_a_pool_maps_coroutine_functions_and_refuses_single_ones():
+    """The maps of a Pool run them; what is submitted alone has no loop, and the error says so."""
+    with Pool(2) as pool:
+        assert pool.map(double, range(3)) == [0, 2, 4]
+        assert pool.map_async(double, range(3)).get() == [0, 2, 4]
+        for submit in (pool.submit, pool.apply_async):
+            with pytest.raises(TypeError, match=r"asyncio\.run"):
+                submit(double, [1])
 
 
 def test_tasks_of_one_call_are_all_of_a_kind():

@@ -178,7 +178,7 @@ class Reading(Driver):
                 if given > before:
                     self._tell()
                 elif not batches and not run.woken:
-                    if run.drawn < read + ahead:  # there is no more to be drawn
+                    if run.source.drawn < read + ahead:  # there is no more to be drawn
                         break
                     if self.read == read:  # else it may not have seen what is due
                         self._more.wait()  # all that may be drawn is done

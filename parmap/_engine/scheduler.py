@@ -62,7 +62,7 @@ class Run:
 
         The run closes *executor* and *observers*.
         """
-        self._source = source
+        self.source = source
         self._executor = executor
         self._sizes = sizes
         self._observers = observers
@@ -86,10 +86,10 @@ class Run:
     def advance(self, limit: int | None = None, *, block: bool = True) -> list[Batch]:
         """Return the batches that have become ready, at least one unless the run has ended.
 
-        Or none after `wake`.  Draws no item of the input from index *limit* on.  Waits for the executor, or for an input
-        that has nothing yet, if need be, but only if it may *block*; else there may be no batch,
-        and no slow input is asked.  Raises ExecutorUnavailable if it was closed, as it is at the
-        end of the program, or if this process was forked in the middle.
+        Or none after `wake`.  Draws no item of the input from index *limit* on.  Waits for the
+        executor, or for an input that has nothing yet, if need be, but only if it may *block*; else
+        there may be no batch, and no slow input is asked.  Raises ExecutorUnavailable if it was
+        closed, as it is at the end of the program, or if this process was forked in the middle.
         """
         if self._closed:
             raise ExecutorUnavailable("the map was closed before it was read to its end")
@@ -102,7 +102,7 @@ class Run:
             if self._given_up:
                 raise ExecutorUnavailable(self._given_up)
             if not self._out:
-                self._source.wait()
+                self.source.wait()
             reports = self._collect(None if block else 0)
             self._fill(limit)  # before the caller looks at the batches: the workers wait
             if not reports and not block:
@@ -121,11 +121,6 @@ class Run:
         """
         self._wake = True
         self._executor.wake()
-
-    @property
-    def drawn(self) -> int:
-        """How many items of the input were drawn."""
-        return self._source.drawn
 
     def horizon(self, read: int) -> int:
         """Return how far ahead of a reader of *read* results a run need be, in tasks.
@@ -175,7 +170,7 @@ class Run:
 
     def _cut(self, chunk: Chunk) -> Chunk:
         """Return as much of *chunk*, which comes again, as a new chunk would have."""
-        remaining = self._source.remaining
+        remaining = self.source.remaining
         if remaining is not None:
             remaining += len(chunk)
         size = self._sizes.next(remaining, self._executor.workers)
@@ -186,17 +181,17 @@ class Run:
 
     def _may_draw(self) -> bool:
         """Tell whether the input may be asked: a slow one only if there is nothing to hand out."""
-        if self._at_hand and self._source.was_slow:
+        if self._at_hand and self.source.was_slow:
             return False
-        if self._dry or not self._source.is_slow:
+        if self._dry or not self.source.is_slow:
             return not self._dry
         if self._out and not self._outcomes.ready:
             soon = (self._sizes.cost or 0.0) + SOON
-            self._collect(min(soon, PATIENCE * self._source.seconds))
+            self._collect(min(soon, PATIENCE * self.source.seconds))
         return not self._outcomes.ready
 
     def _draw(self, limit: int | None) -> Chunk | None:
-        source, executor, start = self._source, self._executor, self._source.drawn
+        source, executor, start = self.source, self._executor, self.source.drawn
         size = self._sizes.next(source.remaining, executor.workers)
         self._starved = False
         if limit is not None:
@@ -247,7 +242,7 @@ class Run:
         self._out -= 1
         self._sizes.learn(done, report.seconds)
         # A list may have grown.
-        self._source.drawn = max(self._source.drawn, report.chunk.start + done)
+        self.source.drawn = max(self.source.drawn, report.chunk.start + done)
         if self._observers is not None:
             self._observers.reported(report)
         self._outcomes.settle(report, beside=beside)
