@@ -133,6 +133,37 @@ def test_in_an_event_loop(tmp_path, executor):
     assert run(tmp_path, ASYNC, executor) == "True True True True"
 
 
+CANCELLED = """\
+import asyncio, itertools
+from parmap import aio
+def work(x):
+    pathlib.Path("begun").touch()
+    return x
+def hang(x):
+    pathlib.Path("hangs").touch()
+    threading.Event().wait()
+async def cancel(fn, name):
+    call = asyncio.create_task(aio.pmap(fn, itertools.count(), **options))
+    while not pathlib.Path(name).exists():
+        await asyncio.sleep(0.001)
+    call.cancel()
+    try:
+        await call
+    except asyncio.CancelledError:
+        return True
+async def main():
+    good = [await cancel(work, "begun") and await cancel(hang, "hangs") for _ in range(3)]
+    say(*good, await asyncio.to_thread(right))
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("executor", OWN_WORKERS)
+def test_cancelled_in_an_event_loop(tmp_path, executor):
+    """Awaited calls that are cancelled under load, tasks that hang among them, leave nothing."""
+    assert run(tmp_path, CANCELLED, executor) == "True True True True"
+
+
 SERVER = """\
 assert right()
 def serve(number):
