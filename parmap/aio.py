@@ -14,6 +14,7 @@ the loop itself.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 from ._choice.arguments import check_awaited_call, check_buffersize
 from ._choice.auto_thread import faster_switching
@@ -206,7 +207,7 @@ class _Awaited:
     async def stream(self, ordered: bool, buffersize: int | None) -> AsyncGenerator[Any, None]:
         """Yield the results."""
         self._prepare()
-        lists: list[list[Any]] = []
+        lists: deque[list[Any]] = deque()
         driver = self._driver = Reading(
             self._begin,
             self._options["on_error"],
@@ -223,7 +224,7 @@ class _Awaited:
                 self._news.clear()
                 over = driver.ended
                 while lists:
-                    for result in lists.pop(0):
+                    for result in lists.popleft():
                         yield result
                         driver.read = read = read + 1
                         if read >= driver.due:
@@ -279,6 +280,12 @@ class _Awaited:
         if self._hastes:
             self._hastes = False
             faster_switching.__exit__()
+        try:
+            await self._wait_for_end(driver)
+        finally:
+            self._driver = None  # which knows this object: what it holds is let go at once
+
+    async def _wait_for_end(self, driver: Driver) -> None:
         ends: list[asyncio.Future[Any]] = []
         if not driver.ended:
             driver.stop()

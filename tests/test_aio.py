@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from functools import partial
@@ -367,6 +368,39 @@ def test_calls_side_by_side():
         return await asyncio.gather(*calls)
 
     assert run(main()) == [[k * x for x in range(20)] for k in range(8)]
+
+
+class Items(list):
+    """A list that can be referred to weakly."""
+
+
+def test_a_call_that_is_over_keeps_nothing():
+    """Input and function are let go when the call ends, without the help of the collector."""
+
+    class Function:
+        def __call__(self, x):
+            return x
+
+    async def main(kind):
+        fn, items = Function(), Items(range(6))
+        if kind == "map":
+            await aio.pmap(fn, items, executor="threads", workers=2)
+        elif kind == "cancelled":
+            await cancelled(aio.pmap(fn, items, executor="threads"), lambda: True)
+        else:
+            await listed(aio.pimap(fn, items, executor="threads", workers=2))
+        return weakref.ref(fn), weakref.ref(items)
+
+    def is_gone(refs):
+        return not any(ref() for ref in refs)
+
+    gc.collect()
+    gc.disable()
+    try:
+        for kind in ("map", "stream", "cancelled"):
+            work.wait_until(partial(is_gone, run(main(kind))), kind, 10)
+    finally:
+        gc.enable()
 
 
 # Cancellation

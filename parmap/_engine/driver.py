@@ -90,7 +90,7 @@ class Driver:
                 else:
                     self.value = self._consume(run)
         except BaseException as error:
-            self.error = error
+            self.error = None if self._stopped() else error
         self.ended = True
         atexit.unregister(self._end_with_program)
         try:
