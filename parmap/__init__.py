@@ -9,10 +9,10 @@ The house, from the roof down; a module imports from its own folder and from tho
                    auto_thread refusals comparison serial_or_parallel history
     _executors/    one place to run tasks each, and what adapters of other pools share
                    serial threads coroutines processes queued futures multiprocessing joblib
-                   marshalling pool_workers start_method
+                   marshalling pool_workers start_method last_words
     _workers/      the life of a worker process, and what tasks find around them
                    process program warm lease loading waker timeout status_block parent_death
-                   program_exit child tasks function_cache environment edited_modules
+                   program_exit child tasks capture hooks function_cache environment edited_modules
     _wire/         how objects travel between processes
                    channel messages pickling unpickling refusal by_value importable
                    plain_functions cloud_pickler reducers memmap shared_memory
@@ -21,10 +21,10 @@ The house, from the roof down; a module imports from its own folder and from tho
                    scheduler interfaces retries source slices inbox submitted pump chunking
                    results async_result driver
     _observers/    who watches a call
-                   dispatch progress
+                   dispatch progress relay
     _records/      what travels between the folders; standard library only
                    work events failure errors portable_exceptions callables stack_frames machine gil
-                   c_modules
+                   c_modules written
 
 Importing this package is light: what is heavy is imported where it is used.
 """

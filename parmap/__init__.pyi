@@ -59,6 +59,7 @@ class Options(TypedDict, total=False):
     progress: bool | str | dict[str, Any] | type
     initializer: Fn[[], object] | None
     max_tasks_per_worker: int | None
+    relay: bool | Literal["at_once"]
 
 class Raises(Options, total=False):
     on_error: Literal["raise"]

@@ -73,6 +73,10 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
             `functools.partial`.
         max_tasks_per_worker: a worker process is replaced after so many tasks, which helps against
             tasks that leave memory behind.  Only in worker processes of parmap, like *timeout*.
+        relay: what tasks print, log and warn in other processes is printed, logged and warned
+            here.  True (default): in the order of the tasks, where results are; at most 64 KiB of
+            a task.  `"at_once"`: as it comes, in worker processes of parmap while the task runs.
+            False: it goes to the worker's own stdout and stderr.
 
     Returns:
         A list with one result for each task, in the order of the input.
@@ -194,7 +198,7 @@ def pimap(
     check_buffersize(buffersize)
     call = Call(fn, "item" if len(iterables) == 1 else "args")
     source, checked = check_all("pimap", call, iterables, options)
-    run = launch(call, source, checked, asked="executor" in options)
+    run = launch(call, source, checked, asked="executor" in options, ordered=ordered)
     return Stream(run, checked["on_error"], ordered=ordered, buffersize=buffersize)
 
 

@@ -119,7 +119,9 @@ class Background:
         while self._tasks.begin():
             try:
                 call = Call(None, "task", self._options["initializer"])
-                self._run = run = launch(call, self._tasks, self._options, asked=self._asked)
+                self._run = run = launch(
+                    call, self._tasks, self._options, asked=self._asked, ordered=False
+                )
                 try:
                     if self._stopped:  # before it could be told
                         run.give_up(TERMINATED)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from .._engine.interfaces import Feed
     from .._observers.dispatch import Observers
+    from .._observers.relay import Relay
     from .._records.work import Call, Report
 
 
@@ -20,22 +21,30 @@ def launch(
     options: dict[str, Any],
     *,
     asked: bool,
+    ordered: bool = True,
     first: Report | None = None,
     observers: Observers | None = None,
     loop: Any = None,
 ) -> Run:
     """Return a run of *call*, of which *first* was done already; it closes *observers*.
 
-    *asked*: the call itself named its executor.  *loop*: see `choose`.
+    *asked*: the call itself named its executor.  *ordered*: its results are wanted in order.
+    *loop*: see `choose`.
     """
     if options["progress"] is not False and observers is None:
         from .._observers.dispatch import Observers
 
         observers = Observers()
     tell = None if observers is None else observers.tell
+    watching: Observers | Relay | None = observers
+    if options["relay"] and options["executor"] not in ("serial", "threads"):
+        from .._observers.relay import Relay
+
+        at_once = options["relay"] == "at_once"
+        watching = call.relay = Relay(at_once=at_once, ordered=ordered, others=observers)
     executor = choose(call, source, options, asked=asked, tell=tell, loop=loop)
     cut = sizes(call, options)
-    run = Run(source, executor, cut, int(options["retries"]), observers, first)
+    run = Run(source, executor, cut, int(options["retries"]), watching, first)
     if options["progress"] is not False and observers is not None:
         from .._observers.progress import Bar
 

@@ -29,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "progress": False,
     "initializer": None,
     "max_tasks_per_worker": None,
+    "relay": True,
 }
 
 OWN_WORKERS = ("timeout", "max_tasks_per_worker")
@@ -124,6 +125,10 @@ callback -> pimap gives each result when it is there
 
 tasktimeout timelimit maxtime -> seconds for one task are timeout={value}
 
+stdout stderr capture captureoutput captureprints log logging logtodriver forwardlogs output
+-> what tasks print and log is relayed to the caller by relay=True, as it comes by relay='at_once',
+   and goes to the workers' own stdout and stderr by relay=False
+
 retry maxretries nretries numretries tries attempts maxattempts
 -> further attempts are retries={value}
 """
@@ -187,6 +192,7 @@ _MUST = {
     "none that is to be awaited",
     "max_tasks_per_worker": "None or the number of tasks after which a worker is replaced, 1 or "
     "more",
+    "relay": "True, False, or 'at_once'",
 }
 
 
@@ -196,6 +202,8 @@ def _fault(name: str, value: Any) -> type[Exception] | None:
         return None
     if name == "progress":
         return None if isinstance(value, (bool, str, dict, type)) else TypeError
+    if name == "relay":
+        return None if isinstance(value, bool) or repr(value) == "'at_once'" else ValueError
     if name in ("initializer", "on_error") and callable(value) and not asynchronous(value):
         return None
     if name == "initializer":

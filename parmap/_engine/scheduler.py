@@ -29,6 +29,7 @@ from .retries import Outcomes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .._observers.dispatch import Observers
+    from .._observers.relay import Relay
     from .._records.work import Report
     from .chunking import Sizes
     from .interfaces import Executor, Feed
@@ -55,7 +56,7 @@ class Run:
         executor: Executor,
         sizes: Sizes,
         retries: int = 0,
-        observers: Observers | None = None,
+        observers: Observers | Relay | None = None,
         first: Report | None = None,
     ) -> None:
         """Go on after *first*, the report on what was drawn from *source* before.

@@ -37,6 +37,7 @@ from .._workers.lease import GRACE, Lease
 from .._workers.loading import NONE, expected, packages
 from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE, STOP
 from .._workers.timeout import overdue
+from .last_words import LastWords
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Processes(Executor):
         self._budget, self._timeout, self._most = budget, timeout, most
         self._lease = Lease(TaskEnvironment(workers, limit_threads=True))
         self._call: SerializedCall | None = None
+        self._words = LastWords(call)
         self._news: list[Report] = []
         self._unbegun: set[int] = set()  # where chunks start that a worker has died of unseen
         self._modules, self._packages = modules, packages(call.fn, modules)
@@ -181,12 +183,10 @@ class Processes(Executor):
 
     def _expire(self) -> float:
         """Kill what has taken too long; return after how many seconds to look again."""
-        late, wait = (
-            overdue(self._lease.busy(), self._timeout) if self._timeout is not None else ((), inf)
-        )
+        late, wait = overdue(self._lease.busy(), self._timeout) if self._timeout else ((), inf)
         for worker, dump in late:
             self._on_death(worker, "timeout", dump)
-        return wait
+        return min(wait, self._words.look(self._lease))
 
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""
@@ -219,7 +219,7 @@ class Processes(Executor):
         else:
             worker.chunk = None
             self._lease.abortive = 0
-            report = call.report(chunk, message)
+            report = self._words.answered(worker, call.report(chunk, message))
             worker.served += len(report.values)
             if kind == DONE:
                 worker.has_loaded(report.seconds if chunk.start == LOAD else None)
@@ -240,6 +240,7 @@ class Processes(Executor):
                 worker.ready = worker.channel.receive().kind == READY
         dump = dump or worker.block.stack_dump()
         ending = self._lease.retire(worker)
+        written = self._words.died(worker, running)
         unused = not worker.ready or running == LOADING
         if unused and self._lease.is_hopeless():
             if worker.ready:
@@ -257,7 +258,7 @@ class Processes(Executor):
             suspect = int(running) if running >= 0 else None
             error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
             loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
-            self._news.append(Report(chunk, [], loss=loss))
+            self._news.append(Report(chunk, [], loss=loss, written=written))
 
 
 def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:

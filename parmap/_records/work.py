@@ -35,9 +35,10 @@ class Call:
     *shape* says what an item of the input is: `"item"` the argument of `fn`, `"args"` a sequence
     of its arguments, `"task"` a `(function, args, kwargs)` tuple, `fn` being None.  *before* is
     called right before each task, where it runs, with its index; what it raises, the task has.
+    *relay*, which stays here, wants to hear what tasks write in other processes; None: nobody does.
     """
 
-    __slots__ = ("before", "fn", "initializer", "shape")
+    __slots__ = ("before", "fn", "initializer", "relay", "shape")
 
     def __init__(
         self,
@@ -50,6 +51,11 @@ class Call:
         self.shape = shape
         self.initializer = initializer
         self.before = before
+        self.relay: Any = None
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        names = "before", "fn", "initializer", "shape"
+        return None, {name: getattr(self, name) for name in names}
 
     def results(self, items: Sequence[Any], start: int) -> Iterator[Any]:
         """Return an iterator over the results of *items*, the first of which has index *start*.
@@ -126,10 +132,14 @@ class Report:
     is the time they took where they ran, *cpu* the processor time of it.  The rest of the chunk was
     not tried, its time being up, or is lost if there is a *loss*.  *worker* is the process id of
     where they ran, 0 for the caller's, *began* when they began, in seconds of `perf_counter`;
-    *bytes* counts the answer of a worker that sent one.
+    *bytes* counts the answer of a worker that sent one, *written* is what its tasks have written
+    there, as rows of records by the index of the task.
     """
 
-    __slots__ = ("began", "bytes", "caught", "chunk", "cpu", "loss", "seconds", "values", "worker")
+    __slots__ = (
+        *("began", "bytes", "caught", "chunk", "cpu", "loss", "seconds", "values", "worker"),
+        "written",
+    )
 
     def __init__(
         self,
@@ -141,6 +151,7 @@ class Report:
         loss: Loss | None = None,
         began: float = 0.0,
         worker: int = 0,
+        written: dict[int, bytes] | None = None,
     ) -> None:
         self.chunk = chunk
         self.values = values
@@ -151,6 +162,7 @@ class Report:
         self.began = began
         self.worker = worker
         self.bytes = 0
+        self.written = written
 
     @property
     def is_whole(self) -> bool:

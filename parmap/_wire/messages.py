@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from .._records.c_modules import pickle
 from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
+from .._records.written import NO_TASK
 from .channel import Message
 from .importable import learn, look
 from .locks_and_queues import Spawning, cure
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 RUN, FORGET, READY, DONE, REFUSED, UNREADABLE, LACKING, UNFIT, STALE = range(9)
 """RUN: header, see `SerializedCall.request`; body: the items.  FORGET: header: digests of calls
 that are over.  DONE: header: seconds, cpu, when it began, process id, whether what was caught is in
-the first buffer; body: the values.
+the first buffer; body: the values.  Each header of an answer may end with a dict: what tasks have
+written, as rows of records by the index of the task.
 
 REFUSED: the function cannot be loaded, or the initializer raises.  UNREADABLE: the items cannot be
 unpickled.  LACKING: the worker has not the function, or not any more.  UNFIT: it cannot have the
@@ -61,6 +63,7 @@ class SerializedCall:
     def __init__(self, call: Call, *, shared: bool = False, seconds: float | None = None) -> None:
         self._call = call
         self._shared = shared
+        self._terms = b"" if call.relay is None else call.relay.terms()
         look(call.fn)
         look(call.initializer)
         try:
@@ -151,7 +154,9 @@ class SerializedCall:
             items = self._pickle_items(chunk, buffers, handles.reducers)
             fds += handles.fds
         function = self.digest, send_function, self._initializer, sizes, len(self._handles.fds)
-        header = function, (chunk.start, budget, timeout), enter, tracker is not None
+        again = handles is not None and enter == NO_CHANGE  # the worker has them
+        terms = None if again else self._terms
+        header = function, (chunk.start, budget, timeout), enter, tracker is not None, terms
         return Message(RUN, header, items, buffers, fds)
 
     def _pickle_items(
@@ -181,6 +186,16 @@ class SerializedCall:
         reported as not tried, and travel by value from then on.  Raises what the initializer
         raised, or the loading of the function.
         """
+        written = answer.header[-1] if type(answer.header[-1]) is dict else None
+        if written is not None:
+            answer.header = answer.header[:-1]
+            if self._call.relay is not None:  # at once, for the rest may raise
+                self._call.relay.hear(NO_TASK, written.pop(NO_TASK, b""))
+        report = self._report(chunk, answer)
+        report.written = written
+        return report
+
+    def _report(self, chunk: Chunk, answer: Message) -> Report:
         if answer.kind == REFUSED:
             return self._refused(chunk, answer)
         if answer.kind == UNREADABLE:

@@ -32,6 +32,7 @@ from .._wire.pickling import dumps, loads
 from .._wire.refusal import refusal
 from .._wire.shared_memory import open_region
 from .._wire.unpickling import load
+from .capture import begin, end
 from .edited_modules import are_edited, watch_modules
 from .environment import enter, set_filters
 from .function_cache import RESTED, SWELL, FunctionCache
@@ -67,7 +68,7 @@ def handle_request(
     """
     status[RUNNING] = LOADING
     began = perf_counter()
-    function, (start, budget, timeout), enters, has_tracker = request.header
+    function, (start, budget, timeout), enters, has_tracker, _ = request.header
     digest, has_function, initializer, sizes, number = function
     buffers = request.buffers
     state = buffers.pop(0) if enters == messages.NEW_STATE else b""
@@ -180,9 +181,12 @@ def handle_in_pool(
     if path is not None:
         sys.path[:] = path
     token = nested.set(level)
-    worker = os.getpid()
+    worker, status = os.getpid(), new_status()
+    capture = begin(request.header, status)
     try:
-        return handle_request(request, new_status())
+        answer = handle_request(request, status)
+        end(capture, answer, lent=True)
+        return answer
     finally:
         with _loading:
             _calls.trim()
@@ -253,12 +257,13 @@ def main(channel: int, block: int, line: int) -> None:
         pipe.send(Message(messages.READY))
         while status[RUNNING] != LEAVING:
             request = _next(pipe, watch)
+            capture = begin(request.header, status, shared.output)
             try:
                 answer = handle_request(request, status, pipe.receive_fd)
             except Exception as error:  # no memory, say, to pickle the results
                 text = f"the tasks have no outcome: {type(error).__qualname__}: {error}"
                 answer = Message(messages.UNREADABLE, (text, None))
-            _flush()
+            end(capture, answer)
             watch_modules()  # before the answer: whoever has that may edit them
             pipe.send(answer)
             del request, answer  # not to be held while we wait
@@ -292,12 +297,3 @@ def _limits() -> list[tuple[int, int]]:
         return []
     names = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
     return [resource.getrlimit(getattr(resource, name)) for name in names]
-
-
-def _flush() -> None:
-    """Show what the tasks have printed, if they left us the streams to do so."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except Exception:  # noqa: S110 - there is none, or it is closed, or of the task's own make
-            pass

@@ -222,6 +222,11 @@ def prints(x):
     return 2 * x
 
 
+def is_killed_while_it_prints(x):
+    print("last words", end="", flush=True)
+    is_killed(x)
+
+
 # Hangs
 
 

@@ -51,7 +51,7 @@ class Fault:
         options: of the call.
         attempts: how often a culprit is started.
         value: what a culprit returns where that is survived; None for `2 * x`.
-        prints: what appears on stdout.
+        prints: what appears on stdout; if a culprit dies, only from workers of our own.
         lasting: executors whose workers stay as the task has left them, for the next call too.
         note: what the page says of workers of our own, besides the outcome.
     """
@@ -291,6 +291,15 @@ FAULTS = {
         FINE,
         FINE,
         prints="no newline",
+    ),
+    "prints-and-dies": Fault(
+        "is killed by SIGKILL in the middle of a line that it prints",
+        faulty.is_killed_while_it_prints,
+        "crash",
+        ENDS,
+        says=("SIGKILL",),
+        prints="last words",
+        note="what it had printed is shown",
     ),
 }
 

@@ -31,7 +31,7 @@ def test_a_fault_costs_its_own_task_at_most(tmp_path, name, executor):
         end.check(stderr=end.stderr)
     else:
         end.check()
-    assert end.stdout == fault.prints
+    assert end.stdout == (fault.prints if fault.outcome == FINE or executor in OWN_WORKERS else "")
     answer = json.loads((tmp_path / "answer.json").read_text())
     values = [2 * x for x in range(fault.tasks)]
     for index in fault.culprits:
