@@ -189,6 +189,7 @@ class _Awaited:
         self._options = check_awaited_call(door, call, iterables, given)
         self._driver: Driver | None = None
         self._feed: Pumped | None = None
+        self._ordered = True
 
     async def all(self) -> list[Any]:
         """Return the results of all tasks."""
@@ -206,6 +207,7 @@ class _Awaited:
 
     async def stream(self, ordered: bool, buffersize: int | None) -> AsyncGenerator[Any, None]:
         """Yield the results."""
+        self._ordered = ordered
         self._prepare()
         lists: deque[list[Any]] = deque()
         driver = self._driver = Reading(
@@ -256,7 +258,8 @@ class _Awaited:
         from ._choice.launch import launch
 
         feed: Feed = Source(self._iterables) if self._feed is None else self._feed
-        return launch(self._call, feed, self._options, asked=self._asked, loop=self._loop)  # type: ignore[arg-type]
+        how: Any = {"asked": self._asked, "ordered": self._ordered, "loop": self._loop}
+        return launch(self._call, feed, self._options, **how)  # type: ignore[arg-type]
 
     def _start(self, driver: Driver) -> None:
         if self._options["executor"] in SHARING and not asynchronous(self._call.fn):

@@ -1,5 +1,6 @@
 """What tasks print, log and warn in other processes reaches the caller, as if the loop had run."""
 
+import asyncio
 import contextlib
 import io
 import logging
@@ -13,7 +14,7 @@ import chatter
 import pytest
 import work
 
-from parmap import Pool, parallel_config, pcall, pimap, pmap, pstarmap, shutdown
+from parmap import Pool, aio, parallel_config, pcall, pimap, pmap, pstarmap, shutdown
 from parmap._observers import relay
 from parmap._records.work import Batch, Chunk, Report
 from parmap._records.written import CUT, LIMIT, LOG, OUT, record, records
@@ -77,6 +78,18 @@ def test_a_pool_writes_before_it_gives_the_result(capsys):
         assert capsys.readouterr().err == "err 1\n"
         pool.map(chatter.both, range(4))
         assert sorted(capsys.readouterr().err.splitlines()) == [f"err {x}" for x in range(4)]
+
+
+def test_awaited_maps_relay_too(capsys):
+    """`aio.pmap` writes in the order of the tasks, `aio.pimap` without order as results come."""
+
+    async def stream():
+        return [x async for x in aio.pimap(chatter.both, range(9), ordered=False, **OWN)]
+
+    looped = outcome(lambda: list(map(chatter.both, range(9))), capsys)
+    assert outcome(lambda: asyncio.run(aio.pmap(chatter.both, range(9), **OWN)), capsys) == looped
+    found = outcome(lambda: asyncio.run(stream()), capsys)
+    assert [sorted(text) for text in found] == [sorted(text) for text in looped]
 
 
 def test_a_line_that_is_not_complete_arrives(abroad, capsys):
