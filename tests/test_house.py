@@ -50,6 +50,7 @@ PUBLIC = [
     "pimap",
     "pmap",
     "pstarmap",
+    "rng",
     "shutdown",
     "warm",
 ]

@@ -235,15 +235,18 @@ def _processes(
 
 
 def _elsewhere(call: Call, workers: int, source: Feed, options: dict[str, Any]) -> Executor:
-    """Return processes, or else threads, where no task may run in the caller."""
+    """Return processes, or else threads, where no task may run in the caller.
+
+    Tasks with a seed cannot share this process with each other: it is the caller then, after all.
+    """
     from pickle import PicklingError
 
     if not can_start():
-        return _threads(call, options["workers"])
+        return Serial(call, SOLO) if call.seed is not None else _threads(call, options["workers"])
     try:
         return _processes(call, workers, source, options)
     except PicklingError:
-        return _threads(call, workers)
+        return Serial(call, SOLO) if call.seed is not None else _threads(call, workers)
 
 
 LENDERS = {

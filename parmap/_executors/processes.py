@@ -135,6 +135,7 @@ class Processes(Executor):
 
     def wait(self, seconds: float | None) -> list[Report]:
         end, woken = inf if seconds is None else monotonic() + seconds, False
+        _tell(self._call)
         self._load_ahead()
         while not woken and self._lease.is_busy:
             left = 0.0 if self._news else end - monotonic()
@@ -181,9 +182,7 @@ class Processes(Executor):
 
     def _expire(self) -> float:
         """Kill what has taken too long; return after how many seconds to look again."""
-        late, wait = (
-            overdue(self._lease.busy(), self._timeout) if self._timeout is not None else ((), inf)
-        )
+        late, wait = overdue(self._lease.busy(), self._timeout) if self._timeout else ((), inf)
         for worker, dump in late:
             self._on_death(worker, "timeout", dump)
         return wait
@@ -258,6 +257,11 @@ class Processes(Executor):
             error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
             loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
             self._news.append(Report(chunk, [], loss=loss))
+
+
+def _tell(call: SerializedCall | None) -> None:
+    if call is not None and call.generators.untold:
+        call.generators.tell()
 
 
 def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from .._records.c_modules import pickle
 from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
 from .channel import Message
+from .generators import Generators
 from .importable import learn, look
 from .locks_and_queues import Spawning, cure
 from .pickling import Deadline, TimeIsUp, dumps, loads
@@ -61,6 +62,7 @@ class SerializedCall:
     def __init__(self, call: Call, *, shared: bool = False, seconds: float | None = None) -> None:
         self._call = call
         self._shared = shared
+        self.generators = Generators(call)
         look(call.fn)
         look(call.initializer)
         try:
@@ -77,7 +79,7 @@ class SerializedCall:
         buffers: list[memoryview] = []
         self._handles = Spawning()
         with self._handles if shared else nullcontext():
-            reducers = self._handles.reducers
+            reducers = self.generators.of_function(self._handles.reducers)
             try:
                 # In one pickle, so that functions of `__main__` share their globals: what the
                 # initializer sets there, the function finds.
@@ -91,6 +93,7 @@ class SerializedCall:
                 name = "initializer" if only else "fn"
                 text = refusal(getattr(call, name), name, cure(error), reducers, deadline)
                 raise pickle.PicklingError(text) from error
+        self.generators.note_function()
         imported = not loaded and "cloudpickle" in sys.modules  # which does not count
         self.seconds = 0.0 if imported else perf_counter() - began
         region = self.region.name if self.region else b""
@@ -151,7 +154,8 @@ class SerializedCall:
             items = self._pickle_items(chunk, buffers, handles.reducers)
             fds += handles.fds
         function = self.digest, send_function, self._initializer, sizes, len(self._handles.fds)
-        header = function, (chunk.start, budget, timeout), enter, tracker is not None
+        run = chunk.start, budget, timeout, self._call.seed
+        header = function, run, enter, tracker is not None
         return Message(RUN, header, items, buffers, fds)
 
     def _pickle_items(
@@ -160,7 +164,10 @@ class SerializedCall:
         try:
             if len(chunk) and type(item := chunk.items[0]) not in PLAIN:
                 look(item)
-            return dumps(chunk.items, buffers, reducers, least=COPIED)
+            reducers = self.generators.of_items(reducers)
+            pickled = dumps(chunk.items, buffers, reducers, least=COPIED)
+            self.generators.note_items(chunk)
+            return pickled
         except Exception as error:
             if len(chunk) > 1:  # the scheduler will come again with less
                 raise pickle.PicklingError(str(error)) from error
