@@ -433,6 +433,16 @@ def test_a_map_without_a_seed_goes_on_with_the_numbers_of_its_task(apart_cheaply
         assert after == python.random()
 
 
+def test_a_map_in_a_task_runs_where_the_task_does(apart_cheaply):
+    """In the caller as in a worker: with workers of its own it would have other numbers there."""
+
+    def maps(_):
+        return work.place(), pmap(work.place, range(3), on_error="return")
+
+    for here, inner in pmap(maps, range(4), seed=1, **apart_cheaply.options):
+        assert inner == [here] * 3
+
+
 # What cannot be
 
 
@@ -542,6 +552,7 @@ def test_rng_is_for_tasks_with_a_seed(ours):
         thread = threading.Thread(target=ask)
         thread.start()
         thread.join()
+        pmap(lambda _: ask(), range(2), executor="threads")
         return caught
 
     with pytest.raises(RuntimeError, match="seed=0"):
@@ -549,7 +560,8 @@ def test_rng_is_for_tasks_with_a_seed(ours):
     with pytest.raises(RuntimeError, match="seed=0"):
         pmap(lambda _: rng(), range(3), **ours.options)
     for caught in pmap(in_a_thread, range(2), seed=1, **ours.options):
-        assert "other threads" in caught[0]
+        assert len(caught) == 3
+        assert all("other threads" in text for text in caught)
 
 
 # Generators that travel
