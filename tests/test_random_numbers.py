@@ -293,7 +293,7 @@ print("equal")
 
 def test_without_numpy_the_modules_numbers_are_the_same(script, tmp_path):
     """Where NumPy cannot be imported, `random` sees what it sees with it, and rng is a Random."""
-    (tmp_path / "numpy.py").write_text("raise ImportError('there is no NumPy')", "utf-8")
+    (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(name='numpy')", "utf-8")
 
     assert script(WITHOUT).stdout == "equal\n"
 
@@ -624,6 +624,18 @@ def test_a_generator_in_the_function_is_told_of(elsewhere, generator):
     assert paths(partial(Model.score, Model(generator))) == "fn.args[0].parts['generator']"
     assert paths(Model(generator).score) == "fn.__self__.parts['generator']"
     assert paths(generator.choice) == "fn.__self__"
+
+
+def test_a_generator_out_of_sight_is_told_of(processes_only, generator):
+    """Where the path to it cannot be seen, what holds it is named."""
+
+    class Model:
+        hidden = generator
+
+    options = processes_only.options
+    (told,) = noticed(lambda: pmap(lambda _: Model.hidden.random(), [1, 2], **options))
+
+    assert told.startswith("fn holds a random generator that each worker has a copy of")
 
 
 def test_a_generator_that_tasks_share_is_told_of(elsewhere, generator):

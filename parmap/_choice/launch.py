@@ -28,6 +28,8 @@ def launch(
 
     *asked*: the call itself named its executor.  *loop*: see `choose`.
     """
+    if options["seed"] is not None:
+        call.seed = int(options["seed"])
     if options["progress"] is not False and observers is None:
         from .._observers.dispatch import Observers
 

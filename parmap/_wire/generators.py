@@ -44,13 +44,14 @@ class Generators:
 
     Attributes:
         untold: what is to be said of them; "" if nothing is, or has been said.
+        looks: how many more chunks are looked at; does not get less where all are.
     """
 
     def __init__(self, call: Call) -> None:
         self.untold = ""
         self._call = call
         self._told = False
-        self._looks = LOOKED
+        self.looks = LOOKED
         self._always = call.seed is not None
         self._found: dict[int, Any] = {}  # in the pickle under way
         self._known: dict[int, tuple[Any, int, int]] = {}  # those of items, and of which tasks
@@ -61,21 +62,17 @@ class Generators:
         return self._with_ours(reducers)
 
     def of_items(self, reducers: Reducers) -> Reducers:
-        """Return the same for the pickle of a chunk; nothing but *reducers* after some chunks."""
+        """Return the same for the pickle of a chunk, which is one look."""
         self._found.clear()
-        if not (self._looks or self._always):
-            return reducers
-        self._looks = max(0, self._looks - 1)
+        self.looks -= not self._always
         return self._with_ours(reducers)
 
     def note_function(self) -> None:
         """Be told that the function is pickled."""
         self._always = self._call.seed is not None
         for generator in self._found.values():
-            for name in ("fn", "initializer"):
-                if path := path_to(generator, getattr(self._call, name), name):
-                    self._tell(f"{path} is a random generator that each worker has a copy of")
-                    return
+            parts = {"fn": self._call.fn, "initializer": self._call.initializer}
+            self._tell(f"{_path(generator, parts)} each worker has a copy of")
 
     def note_items(self, chunk: Chunk) -> None:
         """Be told that *chunk* is pickled.
@@ -86,17 +83,13 @@ class Generators:
         for number, generator in self._found.items():
             _, first, last = self._known.get(number, (None, begin, end))
             if end <= first or last <= begin:  # else the same tasks are tried again
-                path = self._path(generator, chunk.items[0])
-                self._tell(f"{path} is a random generator that tasks share: each has a copy of it")
+                item = chunk.items[0]
+                parts: dict[str, Any] = {"args": (item,) if self._call.shape == "item" else item}
+                if self._call.shape == "task":
+                    parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
+                self._tell(f"{_path(generator, parts)} tasks share: each has a copy of it")
             elif len(self._known) < MOST:
                 self._known[number] = generator, min(begin, first), max(end, last)
-
-    def _path(self, generator: Any, item: Any) -> str:
-        parts: dict[str, Any] = {"args": (item,) if self._call.shape == "item" else item}
-        if self._call.shape == "task":
-            parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
-        paths = (path_to(generator, part, name) for name, part in parts.items())
-        return next(filter(None, paths), "args")
 
     def tell(self) -> None:
         """Say what is to be said, at the caller's line; not in a thread that helps the caller."""
@@ -128,6 +121,14 @@ class Generators:
             return generator.__reduce_ex__(PROTOCOL)
 
         return reduce
+
+
+def _path(generator: Any, parts: dict[str, Any]) -> str:
+    """Say where in *parts* the *generator* is, as far as that is to be seen."""
+    paths = (path_to(generator, part, name) for name, part in parts.items())
+    if path := next(filter(None, paths), ""):
+        return f"{path} is a random generator that"
+    return f"{next(iter(parts))} holds a random generator that"
 
 
 def owner_of(place: str, method: str) -> Any:

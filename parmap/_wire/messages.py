@@ -164,6 +164,8 @@ class SerializedCall:
         try:
             if len(chunk) and type(item := chunk.items[0]) not in PLAIN:
                 look(item)
+            if not self.generators.looks:
+                return dumps(chunk.items, buffers, reducers, least=COPIED)
             reducers = self.generators.of_items(reducers)
             pickled = dumps(chunk.items, buffers, reducers, least=COPIED)
             self.generators.note_items(chunk)

@@ -148,7 +148,7 @@ class Numbers:
         if self._generator is None:
             try:
                 from numpy.random import SeedSequence, default_rng
-            except ImportError:
+            except ModuleNotFoundError:  # other errors are no reason for other numbers
                 from random import Random
 
                 self._generator = Random(f"{self._seed}/{self.index}/rng")
