@@ -4,6 +4,7 @@ The oracle draws from generators made here, as the documentation says they are m
 """
 
 import contextlib
+import os
 import random
 import sys
 import threading
@@ -19,6 +20,7 @@ from conftest import BORROWED, COSTLY, EVERYWHERE, OWN
 
 from parmap import (
     Failure,
+    Pool,
     delayed,
     parallel,
     parallel_config,
@@ -196,6 +198,46 @@ def test_every_door_has_a_seed(ours):
     with parallel_config(**options):
         assert pmap(draw, range(N)) == all_expected(range(N))
         assert pmap(draw, range(2), seed=1) == all_expected(range(2), 1)
+
+
+@pytest.mark.parametrize("executor", ["auto", "processes"])
+def test_a_pool_has_a_seed(executor):
+    """Each of its maps has the numbers of pmap; tasks that are submitted go by their order."""
+    with untouched(), Pool(2, seed=SEED, executor=executor) as pool:
+        assert pool.map(draw, range(N)) == all_expected(range(N))
+        assert pool.starmap(draw_two, [(1, 2)]) == all_expected([(1, 2)])
+        assert list(pool.imap(draw, range(N), seed=2)) == all_expected(range(N), 2)
+        assert pool.map_async(draw, range(N)).get(work.PATIENCE) == all_expected(range(N))
+        first = [pool.submit(draw, x) for x in range(5)]
+        assert [future.result(work.PATIENCE) for future in first] == all_expected(range(5))
+        background = pool._background
+        work.wait_until(lambda: background._run is None, "its workers to be given back")
+        assert pool.apply(draw, (5,)) == expected(5, 5)
+
+
+def test_what_is_submitted_to_a_serial_pool_has_no_seed():
+    """It runs in a thread beside the caller, and is refused; a map of the same pool is not."""
+    with Pool(executor="serial", seed=SEED) as pool:
+        with pytest.raises(ValueError, match=r"seed=.* share"):
+            pool.apply(work.break_down)
+        assert pool.map(draw, range(3)) == all_expected(range(3))
+
+
+def test_a_map_in_another_thread_leaves_the_programs_numbers_alone():
+    """With auto, no task with a seed runs beside the main thread, which may draw meanwhile."""
+    results = []
+
+    def call():
+        results.append(pmap(lambda x: (draw(x), work.pid()), range(3), seed=SEED))
+
+    with untouched():
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    ((first, *rest),) = results
+    assert [drawn for drawn, _ in (first, *rest)] == all_expected(range(3))
+    assert os.getpid() not in {pid for _, pid in (first, *rest)}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**200, np.int64(7), np.uint8(7)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from sys import maxsize
+from threading import current_thread, main_thread
 from time import perf_counter
 
 from .._engine.chunking import SOLO, Sizes, budget
@@ -101,6 +102,9 @@ def _choose(
     if (contained := contain_failures(options)) or call.initializer is not None:
         # No task runs in the caller.
         why = "failures are to be contained" if contained else "workers are to be initialized"
+        return _elsewhere(call, workers, source, options), why
+    if call.seed is not None and current_thread() is not main_thread():
+        why = "tasks with a seed are to have a process without other threads"
         return _elsewhere(call, workers, source, options), why
 
     def make(choice: Choice) -> Executor:
