@@ -682,7 +682,7 @@ def test_a_generator_out_of_sight_is_told_of(processes_only, generator):
 
 def test_a_generator_that_tasks_share_is_told_of(elsewhere, generator):
     """As an argument of many tasks it is copied with each message."""
-    options = elsewhere | {"chunksize": 2}
+    options = elsewhere | {"chunksize": 10}  # two messages are enough
     model = Model(generator)
 
     (told,) = noticed(lambda: pmap(work.gather, range(20), repeat(generator), **options))

@@ -106,6 +106,7 @@ class Pickled:
         return partial(_perform_with, self._perform), request, self._reference[1]
 
     def incoming(self, chunk: Chunk, answer: Message) -> Report:
+        self._serialized.generators.tell()
         return self._serialized.report(chunk, answer)
 
     def stop(self) -> None:
