@@ -31,7 +31,10 @@ from parmap import (
     rng,
 )
 from parmap._choice.auto_facts import Chooser
+from parmap._choice.launch import launch
+from parmap._choice.options import DEFAULTS
 from parmap._choice.serial_or_parallel import Facts, Measured, decide
+from parmap._engine.results import collect
 from parmap._engine.source import Source
 from parmap._records.work import Call
 from parmap._wire.messages import SerializedCall
@@ -311,6 +314,37 @@ def test_numpy_is_seeded_where_a_task_imports_it(script):
     assert script(FIRST_USE).stdout == "equal\n"
 
 
+INNER_FIRST = """
+import random
+import parmap
+
+def inner(_):
+    import numpy.random
+    return numpy.random.random()
+
+def outer(x):
+    drawn = parmap.pmap(inner, range(2), seed=x)
+    import numpy.random
+    return drawn, numpy.random.random()
+
+got = [parmap.pmap(outer, range(3), seed=5, executor=name) for name in ("serial", "processes")]
+assert got[0] == got[1], got
+
+import numpy
+def first(seed, i):
+    words = numpy.random.SeedSequence(seed, spawn_key=(i, 2**32 - 1)).generate_state(8)
+    return numpy.random.RandomState(words).random_sample()
+
+assert got[0] == [([first(x, 0), first(x, 1)], first(5, x)) for x in range(3)]
+print("equal")
+"""
+
+
+def test_numpy_is_seeded_where_a_task_of_a_map_in_a_task_imports_it(script):
+    """Both maps have their numbers then, each from its own seed."""
+    assert script(INNER_FIRST).stdout == "equal\n"
+
+
 WITHOUT = """
 import random
 import parmap
@@ -338,6 +372,24 @@ def test_without_numpy_the_modules_numbers_are_the_same(script, tmp_path):
     (tmp_path / "numpy.py").write_text("raise ModuleNotFoundError(name='numpy')", "utf-8")
 
     assert script(WITHOUT).stdout == "equal\n"
+
+
+def test_what_is_done_before_a_task_is_undone_after_it():
+    """With a seed too, whatever the input: what is called before a task says what ends it."""
+    said = []
+
+    def before(index):
+        said.append(("before", index))
+        return lambda: said.append(("after", index))
+
+    for xs in ([0, 1], iter([0, 1])):
+        call = Call(draw, "item", before=before, seed=SEED)
+        options = DEFAULTS | {"executor": "serial", "seed": SEED}
+        run = launch(call, Source((xs,)), options, asked=True)
+
+        assert collect(run, "raise") == all_expected(range(2))
+
+    assert said == [(word, index) for index in (0, 1) for word in ("before", "after")] * 2
 
 
 # What is not the task's stays as it is

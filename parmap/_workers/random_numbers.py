@@ -148,7 +148,9 @@ class Numbers:
         if self._generator is None:
             try:
                 from numpy.random import SeedSequence, default_rng
-            except ModuleNotFoundError:  # other errors are no reason for other numbers
+            except ModuleNotFoundError as error:
+                if error.name != "numpy":  # it is there, and must be heard of
+                    raise
                 from random import Random
 
                 self._generator = Random(f"{self._seed}/{self.index}/rng")
@@ -167,13 +169,22 @@ class Numbers:
 
             random.seed(f"{self._seed}/{index}")
             self._seed_numpy()
-            if self._before is not None:
-                self._before(index)
+            after: Any = None if self._before is None else self._before(index)
         except BaseException:
             if self._between:
                 self._end_task()
             raise
-        return self._end_task if self._between else None
+        if not self._between:
+            return after  # type: ignore[no-any-return]
+
+        def end() -> None:
+            try:
+                if after is not None:
+                    after()
+            finally:
+                self._end_task()
+
+        return end
 
     def _end_task(self) -> None:
         kept, self._kept = self._kept, None
@@ -195,14 +206,16 @@ class Numbers:
         """Find nothing but `numpy.random`'s global generator, and seed that when it is there."""
         if name != MTRAND:
             return None
-        found = (f.find_spec(name, path, target) for f in list(self._finders) if f is not self)
+        finders = list(self._finders)  # other threads change it
+        after = finders.index(self) + 1 if self in finders else 0  # where that of an outer map is
+        found = (finder.find_spec(name, path, target) for finder in finders[after:])
         spec = next((spec for spec in found if spec is not None), None)
         loader: Any = getattr(spec, "loader", None)
         if hasattr(loader, "exec_module"):
             execute = loader.exec_module
 
             def execute_and_seed(module: Any) -> None:
-                del loader.exec_module
+                vars(loader).pop("exec_module", None)
                 execute(module)
                 if self.index is not None:
                     self._seed_numpy()
