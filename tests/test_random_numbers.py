@@ -3,6 +3,7 @@
 The oracle draws from generators made here, as the documentation says they are made.
 """
 
+import asyncio
 import contextlib
 import os
 import random
@@ -21,6 +22,7 @@ from conftest import BORROWED, COSTLY, EVERYWHERE, OWN
 from parmap import (
     Failure,
     Pool,
+    aio,
     delayed,
     parallel,
     parallel_config,
@@ -221,9 +223,33 @@ def test_a_pool_has_a_seed(executor):
 def test_what_is_submitted_to_a_serial_pool_has_no_seed():
     """It runs in a thread beside the caller, and is refused; a map of the same pool is not."""
     with Pool(executor="serial", seed=SEED) as pool:
-        with pytest.raises(ValueError, match=r"seed=.* share"):
+        refused = pytest.raises(ValueError, match=r"seed=.* share")
+        with refused:
             pool.apply(work.break_down)
+        with refused:
+            pool.map_async(work.break_down, [1]).get(work.PATIENCE)
         assert pool.map(draw, range(3)) == all_expected(range(3))
+
+
+def test_an_awaited_map_has_a_seed_where_it_can():
+    """Plain functions have the numbers of pmap, in workers; coroutines and serial ones share."""
+
+    async def wait(x):
+        raise AssertionError("a task ran")
+
+    def run(fn, **options):
+        async def main():
+            return await aio.pmap(fn, range(N), seed=SEED, **options)
+
+        return asyncio.run(main())
+
+    with untouched():
+        assert run(draw) == run(draw, executor="processes") == all_expected(range(N))
+    for fn, options in ((wait, {}), (work.break_down, {"executor": "serial"})):
+        with pytest.raises(ValueError, match=rf"seed={SEED}.*SeedSequence\({SEED}\)"):
+            run(fn, **options)
+    with pytest.raises(ValueError, match=f"seed={SEED}"):
+        pmap(wait, range(N), seed=SEED)
 
 
 def test_a_map_in_another_thread_leaves_the_programs_numbers_alone():

@@ -20,7 +20,6 @@ from functools import partial
 from threading import Lock, Thread, current_thread
 
 from .._engine.submitted import Submitted
-from .._executors.marshalling import SHARED
 from .._records.work import Call
 from .._workers.program_exit import finish_first
 from .launch import launch
@@ -120,9 +119,6 @@ class Background:
         while self._tasks.begin():
             try:
                 call = Call(None, "task", self._options["initializer"])
-                seed, executor = self._options["seed"], self._options["executor"]
-                if seed is not None and executor == "serial":  # here, beside the caller
-                    raise ValueError(SHARED.format(seed=seed))
                 self._run = run = launch(call, self._tasks, self._options, asked=self._asked)
                 try:
                     if self._stopped:  # before it could be told

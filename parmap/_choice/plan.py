@@ -85,6 +85,10 @@ def _choose(
     if not isinstance(name, str):
         return _borrowed(call, name), why
     if name == "serial":
+        if call.seed is not None and current_thread().name.startswith("parmap-"):
+            from .._executors.marshalling import SHARED
+
+            raise ValueError(SHARED.format(seed=call.seed))  # it would be beside the caller
         return Serial(call, SOLO), why
     if name == "threads":
         return _threads(call, workers), why
