@@ -12,10 +12,11 @@ The house, from the roof down; a module imports from its own folder and from tho
                    marshalling pool_workers start_method last_words
     _workers/      the life of a worker process, and what tasks find around them
                    process program warm lease loading waker timeout status_block parent_death
-                   program_exit child tasks capture hooks function_cache environment edited_modules
+                   program_exit child tasks random_numbers inherited capture hooks
+                   function_cache environment edited_modules
     _wire/         how objects travel between processes
                    channel messages pickling unpickling refusal by_value importable
-                   plain_functions cloud_pickler reducers memmap shared_memory
+                   plain_functions cloud_pickler reducers memmap generators shared_memory
                    locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
                    scheduler interfaces retries source slices inbox submitted pump chunking
@@ -31,11 +32,14 @@ Importing this package is light: what is heavy is imported where it is used.
 
 from __future__ import annotations
 
+from ._workers import inherited as _inherited  # noqa: F401 - notes what a fork has, from now on
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # for what reads the names without running this
     from ._choice.options import parallel_config
     from ._records.errors import ExecutorUnavailable, TaskTimeout, WorkerCrashed
     from ._records.failure import Failure
+    from ._workers.random_numbers import rng
     from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
     from .decorator import parallel
     from .pool import Pool
@@ -46,6 +50,7 @@ _HOMES = {
     "_choice.options": ("parallel_config",),
     "_records.errors": ("ExecutorUnavailable", "TaskTimeout", "WorkerCrashed"),
     "_records.failure": ("Failure",),
+    "_workers.random_numbers": ("rng",),
     "api": ("delayed", "partition", "pcall", "pimap", "pmap", "pstarmap", "shutdown", "warm"),
     "decorator": ("parallel",),
     "pool": ("Pool",),
@@ -65,6 +70,7 @@ __all__ = [
     "pimap",
     "pmap",
     "pstarmap",
+    "rng",
     "shutdown",
     "warm",
 ]

@@ -67,6 +67,10 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
             unpickling of its input and the pickling of its result have as long again.  The loading
             of the function and the initializer have no limit.  Only in worker processes of parmap:
             with `"auto"` it makes all tasks run there; or for coroutines, which are cancelled.
+        seed: a whole number from which each task has random numbers of its own, by its index: those
+            of `random`, `numpy.random` and `parmap.rng()` are the same on every executor, with any
+            *workers*, *chunksize* and attempt; the caller's own go on untouched.  Not in threads,
+            which share them.
         progress: True, a label, a dict of tqdm arguments or a tqdm class: show a bar on stderr.
         initializer: called once in each worker before its first task; what it raises, the call
             raises, or WorkerCrashed if it ends worker after worker.  Bind arguments with

@@ -26,7 +26,10 @@ import parmap
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-PAGES_THAT_TEACH = ("tutorial", "errors", "executors", "workers", "shared", "pool", "asyncio")
+PAGES_THAT_TEACH = (
+    *("tutorial", "errors", "executors", "workers", "shared", "pool", "asyncio"),
+    "random-numbers",
+)
 TEACHING = {"README.md", *(f"docs/{name}.md" for name in PAGES_THAT_TEACH)}
 MODULES = ["parmap", *(m.name for m in pkgutil.walk_packages(parmap.__path__, "parmap."))]
 

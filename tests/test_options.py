@@ -71,7 +71,12 @@ BAD = [
     ({"timeout": True}, TypeError, ["timeout", "True", "seconds"]),
     ({"timeout": 1, "executor": "threads"}, ValueError, ["timeout", "'threads'", "'processes'"]),
     ({"timeout": 1, "executor": Inline()}, ValueError, ["timeout", "Inline", "'processes'"]),
-    ({"seed": 1}, TypeError, ["seed"]),
+    ({"seed": -1}, ValueError, ["seed", "-1", "0 or more"]),
+    ({"seed": 1.5}, TypeError, ["seed", "1.5", "number"]),
+    ({"seed": "x"}, TypeError, ["seed", "'x'", "number"]),
+    ({"seed": True}, TypeError, ["seed", "True", "number"]),
+    ({"seed": 1, "executor": "threads"}, ValueError, ["seed=1", "'threads'", "'processes'"]),
+    ({"random_state": 1}, TypeError, ["random_state", "seed=1", r"parmap\.rng\(\)"]),
     ({"max_tasks_per_worker": 0}, ValueError, ["max_tasks_per_worker", "0", "number"]),
     ({"max_tasks_per_worker": 1.5}, TypeError, ["max_tasks_per_worker", "1.5", "number"]),
     (

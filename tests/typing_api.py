@@ -21,6 +21,7 @@ from parmap import (
     pimap,
     pmap,
     pstarmap,
+    rng,
     shutdown,
     warm,
 )
@@ -252,6 +253,9 @@ parallel_config(workers=-1).apply()
 warm()
 warm(2)
 shutdown()
+assert_type(rng(), Any)
+assert_type(pmap(half, ints, seed=1), list[float])
+pmap(half, ints, seed="1")  # type: ignore[call-overload]
 
 
 def about(failure: Failure) -> tuple[int, str, BaseException, str, str, int, float, int]:

@@ -56,6 +56,7 @@ class Chooser:
         self.facts.earlier = known is not None
         self.facts.gil = gil_is_on()
         self.facts.watched = True
+        self.facts.threads = call.seed is None
         self._call = call
         self._source = source
         self._tell = tell

@@ -26,6 +26,13 @@ def check_awaited(door: str, call: Call, options: dict[str, Any]) -> None:
             "tasks take turns in one event loop: leave executor= away, or map a function that "
             "runs a loop of its own, lambda x: asyncio.run(fn(x))"
         )
+    if options["seed"] is not None:
+        raise ValueError(
+            f"seed={options['seed']} cannot be had by coroutine functions, whose tasks take turns "
+            "in one thread, with one state of random and of numpy.random: give each a generator of "
+            "its own as an argument, made from one of "
+            f"numpy.random.SeedSequence({options['seed']}).spawn(len(xs))"
+        )
     if options["max_tasks_per_worker"] is not None:
         raise ValueError(
             f"max_tasks_per_worker={options['max_tasks_per_worker']!r} needs worker processes; the "

@@ -31,6 +31,8 @@ def launch(
     *asked*: the call itself named its executor.  *ordered*: its results are wanted in order.
     *loop*: see `choose`.
     """
+    if options["seed"] is not None:
+        call.seed = int(options["seed"])
     if options["progress"] is not False and observers is None:
         from .._observers.dispatch import Observers
 

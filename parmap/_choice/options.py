@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "retries": 0,
     "timeout": None,
     "progress": False,
+    "seed": None,
     "initializer": None,
     "max_tasks_per_worker": None,
     "relay": True,
@@ -48,6 +49,11 @@ def resolve(given: dict[str, Any], door: str, fn: object = None) -> dict[str, An
     options = DEFAULTS
     for inner in (_process_wide, context or {}, given):
         options = over(options, inner)
+    if options["seed"] is not None and "seed" not in given:
+        from .._workers.random_numbers import has_numbers
+
+        # A worker does not know the caller's defaults: they must not count in a task elsewhere.
+        options["seed"] = None if has_numbers() else options["seed"]
     _check_together(options)
     return options
 
@@ -113,6 +119,10 @@ mpcontext context
 
 verbose verbosity pbar bar progressbar showprogress displayprogress pmpbar tqdm disable
 -> a bar is drawn by progress=True
+
+randomstate randomseed rngseed npseed numpyseed rng rngs generator
+-> random numbers that are the same for each task, wherever it runs, are had with seed={value}, a
+   number; parmap.rng() in the task is its generator
 
 maxtasks maxtasksperchild tasksperworker workerlifespan
 -> a worker is replaced after max_tasks_per_worker={value}
@@ -188,6 +198,7 @@ _MUST = {
     "retries": "a number of further attempts, 0 or more",
     "timeout": "None or the seconds that a task may take, more than 0",
     "progress": "True, False, a label, a dict of tqdm arguments, or a tqdm class",
+    "seed": "None or a number, 0 or more, from which each task has its random numbers",
     "initializer": "None or a function without arguments (bind arguments with functools.partial), "
     "none that is to be awaited",
     "max_tasks_per_worker": "None or the number of tasks after which a worker is replaced, 1 or "
@@ -221,7 +232,7 @@ def _fault(name: str, value: Any) -> type[Exception] | None:
     elif name == "timeout":
         right = float(value) > 0
     else:
-        right = index(value) >= (0 if name == "retries" else 1)
+        right = index(value) >= (0 if name in ("retries", "seed") else 1)
     return None if right else ValueError
 
 
@@ -234,6 +245,10 @@ def _check_together(options: dict[str, Any]) -> None:
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
                 f"be killed and replaced one by one; got executor={short_repr(executor)}"
             )
+    if options["seed"] is not None and executor == "threads":
+        from .._executors.marshalling import SHARED
+
+        raise ValueError(f"{SHARED.format(seed=options['seed'])}; got executor='threads'")
     if lent and options["workers"] is not None:
         raise ValueError(
             f"workers={options['workers']!r} cannot be given together with an executor instance, "

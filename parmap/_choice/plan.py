@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from sys import maxsize
+from threading import current_thread, main_thread
 from time import perf_counter
 
 from .._engine.chunking import SOLO, Sizes, budget
@@ -84,6 +85,10 @@ def _choose(
     if not isinstance(name, str):
         return _borrowed(call, name), why
     if name == "serial":
+        if call.seed is not None and current_thread().name.startswith("parmap-"):
+            from .._executors.marshalling import SHARED
+
+            raise ValueError(SHARED.format(seed=call.seed))  # it would be beside the caller
         return Serial(call, SOLO), why
     if name == "threads":
         return _threads(call, workers), why
@@ -101,6 +106,9 @@ def _choose(
     if (contained := contain_failures(options)) or call.initializer is not None:
         # No task runs in the caller.
         why = "failures are to be contained" if contained else "workers are to be initialized"
+        return _elsewhere(call, workers, source, options), why
+    if call.seed is not None and current_thread() is not main_thread():
+        why = "tasks with a seed are to have a process without other threads"
         return _elsewhere(call, workers, source, options), why
 
     def make(choice: Choice) -> Executor:
@@ -235,15 +243,18 @@ def _processes(
 
 
 def _elsewhere(call: Call, workers: int, source: Feed, options: dict[str, Any]) -> Executor:
-    """Return processes, or else threads, where no task may run in the caller."""
+    """Return processes, or else threads, where no task may run in the caller.
+
+    Tasks with a seed cannot share this process with each other: it is the caller then, after all.
+    """
     from pickle import PicklingError
 
     if not can_start():
-        return _threads(call, options["workers"])
+        return Serial(call, SOLO) if call.seed is not None else _threads(call, options["workers"])
     try:
         return _processes(call, workers, source, options)
     except PicklingError:
-        return _threads(call, workers)
+        return Serial(call, SOLO) if call.seed is not None else _threads(call, workers)
 
 
 LENDERS = {

@@ -197,6 +197,7 @@ class Facts:
         lost: seconds that earlier calls have lost for want of workers.
         gil: whether this interpreter has the lock.
         can_start: whether there is a Python to start worker processes with.
+        threads: whether threads will do: not for tasks that need a process to themselves.
         watched: whether another thread looks at the tasks while they run here.
         fleeting: whether an item is of no use any more once the next is drawn.
         earlier: whether *seen* is of an earlier call.
@@ -209,7 +210,7 @@ class Facts:
     """
 
     start = WARM_START
-    gil = can_start = True
+    gil = can_start = threads = True
     watched = fleeting = earlier = coming = False
     lost = 0.0
     loading = long = long_cpu = long_delayed = 0.0
@@ -293,10 +294,12 @@ def decide(facts: Facts) -> Choice:
     numbers |= {"start": start, "loading": facts.loading, "moving": moving, "long": facts.long}
     numbers["packing"] = most_packing = max(QUICK, PACKING * max(left, others))
     too_large = most_packing < 2 * seen.unpacked
-    processes: Where = "processes" if facts.can_start else "threads"
+    instead: Where = "threads" if facts.threads else "serial"
+    processes: Where = "processes" if facts.can_start else instead
     threads = seen.speed_up(facts.workers) if facts.gil else float(facts.workers)
     free = threads >= max(SOME, FREE * facts.workers) and not seen.is_doubted("threads", left)
-    beside: Where = "threads" if free or facts.long_waits else processes
+    free, waiting = free and facts.threads, seen.waits and facts.threads
+    beside: Where = "threads" if free or (facts.long_waits and facts.threads) else processes
     rules: tuple[tuple[object, Where, str], ...] = (  # the first that holds
         (facts.obstacle, "serial", "{obstacle}"),
         (facts.workers < 2, "serial", "one worker is no faster than the caller"),
@@ -308,7 +311,7 @@ def decide(facts: Facts) -> Choice:
         ),
         (seen.wall < SEEN, "serial", "too little was measured to tell"),
         (facts.doubtful, "serial", "whether tasks wait, as in an earlier call, is to be seen"),
-        (seen.waits and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
+        (waiting and left > WARM_START, "threads", "tasks of {cost:.2g} s mostly wait"),
         (left * saved < WARM_START, "serial", "what is left is worth less than any start"),
         (free and not facts.gil, "threads", "this interpreter has no GIL"),
         (free, "threads", "tasks of {cost:.2g} s release the GIL"),

@@ -153,8 +153,7 @@ class Joblib(Queued):
         except BaseException:
             _leave(self._parallel, id(self))
             raise
-        # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
-        self._inline = not hasattr(self._backend, "_get_pool") and self.workers == 1
+        self._inline = self._runs_inline()
         self._thread = get_ident()
         _live.add(self)
 
@@ -164,8 +163,12 @@ class Joblib(Queued):
 
     def _marshal(self, call: Call, seconds: float) -> Marshaller:
         if getattr(self._backend, "uses_threads", False):
-            return InProcess(call, seconds)
+            return InProcess(call, seconds, alone=self._runs_inline())
         return Pickled(call, seconds, line=parent_pipe() if self._loky else None)
+
+    def _runs_inline(self) -> bool:
+        # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
+        return not hasattr(self._backend, "_get_pool") and self.workers == 1
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         from joblib.parallel import BatchedCalls

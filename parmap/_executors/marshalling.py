@@ -27,10 +27,21 @@ if TYPE_CHECKING:
     from .._wire.channel import Message
 
 
+SHARED = (
+    "seed={seed} needs tasks that have a process to themselves: all threads of a process, the "
+    "caller's too, share one state of random and one of numpy.random; let the tasks run with "
+    "executor='processes', 'serial' or 'auto', or without seed= give each a generator of its own "
+    "as an argument, made from one of numpy.random.SeedSequence({seed}).spawn(len(xs))"
+)
+
+
 class InProcess:
     """For threads of this process: nothing is copied; tasks run in a copy of our context."""
 
-    def __init__(self, call: Call, budget: float) -> None:
+    def __init__(self, call: Call, budget: float, *, alone: bool = False) -> None:
+        """Raise ValueError if tasks have a seed, unless they run *alone*."""
+        if call.seed is not None and not alone:
+            raise ValueError(SHARED.format(seed=call.seed))
         self._call = call
         self._budget = budget
         self._status = new_status()  # shared by all threads: only STOP is read from it
@@ -81,6 +92,7 @@ class Pickled:
         self._reference: tuple[bytes, Any] = b"", None
 
     def outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
+        self._serialized.generators.tell()
         try:
             request = self._serialized.request(chunk, self._budget)
         except pickle.PicklingError as error:
@@ -94,6 +106,7 @@ class Pickled:
         return partial(_perform_with, self._perform), request, self._reference[1]
 
     def incoming(self, chunk: Chunk, answer: Message) -> Report:
+        self._serialized.generators.tell()
         return self._serialized.report(chunk, answer)
 
     def stop(self) -> None:

@@ -132,11 +132,11 @@ class Processes(Executor):
             for worker in self._lease.to_load(call.digest, self.workers, loading):
                 self._ask(worker, Chunk(LOAD, sorted(self._modules)))
             self.window = self._lease.loaded(call.digest)
-            late = self.window < max(1, min(self.workers, len(self._lease)))
-            self._ahead = late or self._lease.early
+            self._ahead = not self._lease.all_have_loaded(call.digest, self.workers)
 
     def wait(self, seconds: float | None) -> list[Report]:
         end, woken = inf if seconds is None else monotonic() + seconds, False
+        _tell(self._call)
         self._load_ahead()
         while not woken and self._lease.is_busy:
             left = 0.0 if self._news else end - monotonic()
@@ -259,6 +259,11 @@ class Processes(Executor):
             error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
             loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
             self._news.append(Report(chunk, [], loss=loss, written=written))
+
+
+def _tell(call: SerializedCall | None) -> None:
+    if call is not None and call.generators.untold:
+        call.generators.tell()
 
 
 def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:

@@ -34,11 +34,15 @@ class Call:
 
     *shape* says what an item of the input is: `"item"` the argument of `fn`, `"args"` a sequence
     of its arguments, `"task"` a `(function, args, kwargs)` tuple, `fn` being None.  *before* is
-    called right before each task, where it runs, with its index; what it raises, the task has.
-    *relay*, which stays here, wants to hear what tasks write in other processes; None: nobody does.
+    called right before each task, where it runs, with its index; what it raises, the task has; what
+    it returns, unless it is None, is called after the task.
+
+    *seed* says which random numbers the tasks have; *relay*, which stays here, wants to hear what
+    they write in other processes, None: nobody does.  Neither is pickled with the rest: a worker
+    has the function already when the next call has others.
     """
 
-    __slots__ = ("before", "fn", "initializer", "relay", "shape")
+    __slots__ = ("before", "fn", "initializer", "relay", "seed", "shape")
 
     def __init__(
         self,
@@ -46,16 +50,21 @@ class Call:
         shape: str,
         initializer: Callable[[], object] | None = None,
         before: Callable[[int], object] | None = None,
+        seed: int | None = None,
     ) -> None:
         self.fn = fn
         self.shape = shape
         self.initializer = initializer
         self.before = before
+        self.seed = seed
         self.relay: Any = None
 
-    def __getstate__(self) -> tuple[None, dict[str, Any]]:
-        names = "before", "fn", "initializer", "shape"
-        return None, {name: getattr(self, name) for name in names}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Call, (self.fn, self.shape, self.initializer, self.before)
+
+    def with_seed(self, seed: int | None) -> Call:
+        """Return this call with another *seed*."""
+        return Call(self.fn, self.shape, self.initializer, self.before, seed)
 
     def results(self, items: Sequence[Any], start: int) -> Iterator[Any]:
         """Return an iterator over the results of *items*, the first of which has index *start*.
@@ -70,8 +79,13 @@ class Call:
         return map(self.fn, items) if self.shape == "item" else starmap(self.fn, items)
 
     def _prepared(self, item: Any, index: int) -> Any:
-        self.before(index)  # type: ignore[misc]
-        return next(Call(self.fn, self.shape).results((item,), index))
+        after: Any = self.before(index)  # type: ignore[misc]
+        if after is None:
+            return next(Call(self.fn, self.shape).results((item,), index))
+        try:
+            return next(Call(self.fn, self.shape).results((item,), index))
+        finally:
+            after()
 
 
 class Chunk:

@@ -15,6 +15,7 @@ from .._records.c_modules import pickle
 from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
 from .._records.written import NO_TASK
 from .channel import Message
+from .generators import Generators
 from .importable import learn, look
 from .locks_and_queues import Spawning, cure
 from .pickling import Deadline, TimeIsUp, dumps, loads
@@ -64,6 +65,7 @@ class SerializedCall:
         self._call = call
         self._shared = shared
         self._terms = b"" if call.relay is None else call.relay.terms()
+        self.generators = Generators(call)
         look(call.fn)
         look(call.initializer)
         try:
@@ -80,7 +82,7 @@ class SerializedCall:
         buffers: list[memoryview] = []
         self._handles = Spawning()
         with self._handles if shared else nullcontext():
-            reducers = self._handles.reducers
+            reducers = self.generators.of_function(self._handles.reducers)
             try:
                 # In one pickle, so that functions of `__main__` share their globals: what the
                 # initializer sets there, the function finds.
@@ -94,6 +96,7 @@ class SerializedCall:
                 name = "initializer" if only else "fn"
                 text = refusal(getattr(call, name), name, cure(error), reducers, deadline)
                 raise pickle.PicklingError(text) from error
+        self.generators.note_function()
         imported = not loaded and "cloudpickle" in sys.modules  # which does not count
         self.seconds = 0.0 if imported else perf_counter() - began
         region = self.region.name if self.region else b""
@@ -156,7 +159,8 @@ class SerializedCall:
         function = self.digest, send_function, self._initializer, sizes, len(self._handles.fds)
         again = handles is not None and enter == NO_CHANGE  # the worker has them
         terms = None if again else self._terms
-        header = function, (chunk.start, budget, timeout), enter, tracker is not None, terms
+        run = chunk.start, budget, timeout, self._call.seed
+        header = function, run, enter, tracker is not None, terms
         return Message(RUN, header, items, buffers, fds)
 
     def _pickle_items(
@@ -165,7 +169,12 @@ class SerializedCall:
         try:
             if len(chunk) and type(item := chunk.items[0]) not in PLAIN:
                 look(item)
-            return dumps(chunk.items, buffers, reducers, least=COPIED)
+            if not self.generators.looks:
+                return dumps(chunk.items, buffers, reducers, least=COPIED)
+            reducers = self.generators.of_items(reducers)
+            pickled = dumps(chunk.items, buffers, reducers, least=COPIED)
+            self.generators.note_items(chunk)
+            return pickled
         except Exception as error:
             if len(chunk) > 1:  # the scheduler will come again with less
                 raise pickle.PicklingError(str(error)) from error

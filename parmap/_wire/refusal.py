@@ -5,7 +5,14 @@ from __future__ import annotations
 import functools
 from contextlib import suppress
 from contextvars import ContextVar
-from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType, MethodType
+from types import (
+    AsyncGeneratorType,
+    BuiltinFunctionType,
+    CoroutineType,
+    FunctionType,
+    GeneratorType,
+    MethodType,
+)
 
 from .pickling import TimeIsUp, dumps
 
@@ -18,6 +25,7 @@ if TYPE_CHECKING:
 
 
 DEEPEST = 20  # parts of parts to look into for the one that refuses; each is pickled again
+MOST = 10_000  # parts to look at for one that is known
 
 
 def refusal(
@@ -71,6 +79,27 @@ def pickles(part: object, reducers: Reducers = None, deadline: Deadline | None =
         dumps(part, None, reducers, deadline=deadline)
         return True
     return False
+
+
+def path_to(wanted: object, obj: object, name: str) -> str:
+    """Return the path to the part *wanted* of *obj*, called *name*; "" if it is not to be seen."""
+    trail: list[tuple[str, object]] = [(name, obj)]
+    seen = {id(obj)}
+    for path, part in trail:  # which grows: what is near comes first
+        if part is wanted:
+            return path
+        if isinstance(part, BuiltinFunctionType) or type(part).__name__ == METHOD:
+            trail.append((f"{path}.__self__", part.__self__))  # type: ignore[attr-defined]
+        elif len(trail) < MOST:
+            with suppress(Exception):
+                for label, inner in _parts(part):
+                    if id(inner) not in seen:
+                        seen.add(id(inner))
+                        trail.append((path + label, inner))
+    return ""
+
+
+METHOD = "cython_function_or_method"  # the type of a method of NumPy's generators
 
 
 def _parts(obj: Any) -> Iterator[tuple[str, object]]:

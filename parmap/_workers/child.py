@@ -36,6 +36,7 @@ from .capture import begin, end
 from .edited_modules import are_edited, watch_modules
 from .environment import enter, set_filters
 from .function_cache import RESTED, SWELL, FunctionCache
+from .inherited import part_ways
 from .parent_death import die_with_parent
 from .status_block import LEAVING, LOADING, MOVING, RUNNING, SINCE, StatusBlock, new_status
 from .tasks import catch, loading, nested, run_chunk
@@ -68,7 +69,7 @@ def handle_request(
     """
     status[RUNNING] = LOADING
     began = perf_counter()
-    function, (start, budget, timeout), enters, has_tracker, _ = request.header
+    function, (start, budget, timeout, seed), enters, has_tracker, _ = request.header
     digest, has_function, initializer, sizes, number = function
     buffers = request.buffers
     state = buffers.pop(0) if enters == messages.NEW_STATE else b""
@@ -127,7 +128,8 @@ def handle_request(
     global _granted
     _granted = _granted or _limits()
     # Both may have brought values of context variables.
-    report = call.run(arrived.run, run_chunk, call.obj, chunk, budget, status, timeout)
+    tasks = call.obj if seed is None else call.obj.with_seed(seed)
+    report = call.run(arrived.run, run_chunk, tasks, chunk, budget, status, timeout)
     if _limits() != _granted:  # the next task shall not have them
         status[RUNNING] = LEAVING
     return _pack_report(report, [] if receive_fd else None)
@@ -180,6 +182,7 @@ def handle_in_pool(
         die_with_parent(*line)
     if path is not None:
         sys.path[:] = path
+    part_ways()
     token = nested.set(level)
     worker, status = os.getpid(), new_status()
     capture = begin(request.header, status)

@@ -34,7 +34,6 @@ class Lease:
 
     Attributes:
         abortive: how many have ended in a row before they did a task.
-        early: whether it is too early for the last worker to load the function.
     """
 
     def __init__(self, environment: TaskEnvironment) -> None:
@@ -44,7 +43,7 @@ class Lease:
         self._by_fd: dict[int, WorkerProcess] = {}  # each has one or two
         self._size = 0
         self.abortive = 0
-        self.early = False
+        self._early = False
         self._last = inf  # when the last worker is to load the function
         try:
             self._waker = Waker()
@@ -76,6 +75,10 @@ class Lease:
         """Return how many of them have loaded the function with this *digest*."""
         workers = set(self._by_fd.values())
         return sum(digest in worker.functions and not worker.is_loading for worker in workers)
+
+    def all_have_loaded(self, digest: bytes, workers: int) -> bool:
+        """Tell whether so many *workers* have, or all that there can be."""
+        return not self._early and self.loaded(digest) >= max(1, min(workers, self._size))
 
     def acquire(self, digest: bytes | None = None) -> WorkerProcess:
         """Return one more worker, see `warm.lend`; raise OSError if there cannot be one."""
@@ -119,8 +122,8 @@ class Lease:
         """
         if self._last == inf and self.loaded(digest):
             self._last = monotonic() + LAST / workers * seconds
-        self.early = workers > 1 and monotonic() < self._last
-        wanted = workers - self.early
+        self._early = workers > 1 and monotonic() < self._last
+        wanted = workers - self._early
         try:
             while self._size < wanted:
                 worker = self.acquire(digest)

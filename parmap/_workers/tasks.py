@@ -47,6 +47,8 @@ def run_chunk(
     To look at the clock and to say which task runs takes 0.1 us.  When it began, and whether to
     stop, takes as long again: that is for each task only if it has a *timeout*.
     """
+    if call.seed is not None:
+        return _with_numbers(run_chunk, call, chunk, budget, status, timeout)
     values: list[object] = []
     caught: dict[int, Caught] = {}
     keep, results = values.append, call.results(chunk.items, chunk.start)
@@ -88,6 +90,8 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
     on what was there: items are drawn as their tasks run, and a task may change the list of them.
     To ask for the processor time takes 1 us: only *with_cpu*.
     """
+    if call.seed is not None:
+        return _with_numbers(run_here, call, chunk, budget, with_cpu=with_cpu)
     values: list[object] = []
     caught: dict[int, Caught] = {}
     items: Any = chunk.items
@@ -131,6 +135,21 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
         items = items.reaching(done)
         chunk = Chunk(chunk.start, items, chunk.attempts)
     return Report(chunk, values, caught, seconds, cpu, None, began)
+
+
+def _with_numbers(run: Any, call: Call, chunk: Chunk, *args: Any, **options: Any) -> Report:
+    """Do what *run* does, each task with the random numbers that its seed gives it.
+
+    Maps in its tasks are as in a worker, also here: with workers of their own, whose tasks have no
+    such numbers, they would depend on where this runs.
+    """
+    from .random_numbers import seeded
+
+    token = nested.set(nested.get() or 1)
+    try:
+        return seeded(run, call, chunk, *args, **options)
+    finally:
+        nested.reset(token)
 
 
 def catch(error: BaseException, kind: Kind, seconds: float) -> Caught:
