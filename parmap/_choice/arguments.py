@@ -70,7 +70,7 @@ def check_iterables(iterables: tuple[object, ...], door: str, also: tuple[str, .
         raise TypeError(f"{door}() needs at least one iterable after the function")
     for position, iterable in enumerate(iterables, 2 if door != "pcall" else 1):
         kind = type(iterable)
-        if not any(hasattr(kind, name) for name in ("__iter__", "__getitem__", *also)):
+        if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__") or _has(kind, also)):
             cure = ""
             if isinstance(iterable, int) and position > 2:
                 cure = (
@@ -121,6 +121,10 @@ def _is_of_coroutines(source: Source) -> bool:
     """Tell whether the tasks of *source* are of coroutine functions, by the first of them."""
     first = source.first()
     return first is not None and asynchronous(first[0]) == COROUTINE
+
+
+def _has(kind: type, names: tuple[str, ...]) -> bool:
+    return any(hasattr(kind, name) for name in names)
 
 
 def check_buffersize(buffersize: object) -> None:

@@ -167,9 +167,10 @@ class SerializedCall:
         self, chunk: Chunk, buffers: list[Any] | None = None, reducers: Any = None
     ) -> bytes:
         try:
-            if len(chunk) and type(item := chunk.items[0]) not in PLAIN:
+            plain = not len(chunk) or type(item := chunk.items[0]) in PLAIN
+            if not plain:
                 look(item)
-            if not self.generators.looks:
+            if plain or not self.generators.looks:
                 return dumps(chunk.items, buffers, reducers, least=COPIED)
             reducers = self.generators.of_items(reducers)
             pickled = dumps(chunk.items, buffers, reducers, least=COPIED)
