@@ -3,7 +3,7 @@
 The house, from the roof down; a module imports from its own folder and from those below:
 
     parmap/        the doors: each public function shapes its input and hands over
-                   api decorator pool aio
+                   api decorator lazy pool aio
     _choice/       from options and input to an executor; the only folder that knows all executors
                    options arguments awaiting launch background plan auto auto_facts auto_pool
                    auto_thread refusals comparison serial_or_parallel history
@@ -19,8 +19,8 @@ The house, from the roof down; a module imports from its own folder and from tho
                    plain_functions cloud_pickler reducers memmap generators shared_memory
                    locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
-                   scheduler interfaces retries source slices inbox submitted pump chunking
-                   results async_result driver
+                   scheduler interfaces retries deadline source slices inbox submitted pump
+                   chunking results async_result driver
     _observers/    who watches a call
                    dispatch progress relay
     _records/      what travels between the folders; standard library only
@@ -42,6 +42,7 @@ if TYPE_CHECKING:  # for what reads the names without running this
     from ._workers.random_numbers import rng
     from .api import delayed, partition, pcall, pimap, pmap, pstarmap, shutdown, warm
     from .decorator import parallel
+    from .lazy import picall, pistarmap
     from .pool import Pool
 
 __version__ = "0.1.0"
@@ -53,6 +54,7 @@ _HOMES = {
     "_workers.random_numbers": ("rng",),
     "api": ("delayed", "partition", "pcall", "pimap", "pmap", "pstarmap", "shutdown", "warm"),
     "decorator": ("parallel",),
+    "lazy": ("picall", "pistarmap"),
     "pool": ("Pool",),
 }
 
@@ -67,7 +69,9 @@ __all__ = [
     "parallel_config",
     "partition",
     "pcall",
+    "picall",
     "pimap",
+    "pistarmap",
     "pmap",
     "pstarmap",
     "rng",

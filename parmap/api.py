@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import threading  # noqa: F401 - if first imported at the end of the program, it ends nothing there
 
-from ._choice.arguments import check_all, check_buffersize, check_callable
+from ._choice.arguments import check_all, check_callable
 from ._choice.history import run_at_once
 from ._choice.options import DEFAULTS, check
-from ._engine.results import Stream, collect
+from ._engine.results import collect
 from ._records.stack_frames import shorten
 from ._records.work import Call
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeVar
 
+    from ._engine.results import Stream
     from ._engine.scheduler import Run
     from ._records.failure import Failure
 
@@ -67,6 +68,11 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
             unpickling of its input and the pickling of its result have as long again.  The loading
             of the function and the initializer have no limit.  Only in worker processes of parmap:
             with `"auto"` it makes all tasks run there; or for coroutines, which are cancelled.
+        deadline: seconds that the whole call may take, from the moment it is made; None: any.  What
+            has no result then fails with TaskTimeout: what runs in worker processes is killed, in a
+            thread it goes on unheeded, and what has not begun never does.  In the caller the clock
+            is looked at between tasks; with `"auto"` no task runs there.  See *Raises* for an input
+            that goes on.
         seed: a whole number from which each task has random numbers of its own, by its index: those
             of `random`, `numpy.random` and `parmap.rng()` are the same on every executor, with any
             *workers*, *chunksize* and attempt; the caller's own go on untouched.  Not in threads,
@@ -91,6 +97,8 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
         ValueError: an option is out of range, or one that the executor cannot honour.
         RuntimeError: *fn* is a coroutine function, and this thread has a running event loop.
         ExecutorUnavailable: the executor cannot run here.
+        TaskTimeout: also when an input that is not in memory has not ended as long again (at least
+            1 s) after the *deadline*: then it is not drawn from any more.
         pickle.PicklingError: *fn* cannot be sent to another process, and the executor needs it.
         Exception: what the first failing task raised, under `on_error="raise"`, with a note naming
             the task, its own causes and, at their end, the worker's traceback; or what an iterable
@@ -175,6 +183,9 @@ def pimap(
     Not guaranteed: that results are given before more input is drawn.  An input that waits for
     results of the same map waits for ever.
 
+    A *deadline* counts from this call, whatever its reader does meanwhile: who reads slowly leaves
+    the tasks less time, and what runs is killed when the next result is asked for.
+
     Args:
         fn: as for `pmap`.
         *iterables: as for `pmap`.
@@ -197,13 +208,10 @@ def pimap(
         (0, 1, 4)
         >>> squares.close()
     """
-    from ._choice.launch import launch
+    from .lazy import stream
 
-    check_buffersize(buffersize)
     call = Call(fn, "item" if len(iterables) == 1 else "args")
-    source, checked = check_all("pimap", call, iterables, options)
-    run = launch(call, source, checked, asked="executor" in options, ordered=ordered)
-    return Stream(run, checked["on_error"], ordered=ordered, buffersize=buffersize)
+    return stream("pimap", call, iterables, ordered, buffersize, options)
 
 
 def run_all(

@@ -72,6 +72,12 @@ class Parallel(Wrapper, Generic[P, R]):
         """Return `pimap(self, *iterables)` with the decorator's options and *options*."""
         return pimap(self, *iterables, **over(self._options, options))
 
+    def istarmap(self, iterable: Iterable[Iterable[Any]], **options: Any) -> Stream[R]:
+        """Return `pistarmap(self, iterable)` with the decorator's options and *options*."""
+        from .lazy import pistarmap
+
+        return pistarmap(self, iterable, **over(self._options, options))
+
     def __get__(self, instance: object, owner: type | None = None) -> Parallel[..., R]:
         """Bind the function as it would bind itself: to an instance, a class or nothing."""
         bind = getattr(type(self.__wrapped__), "__get__", None)
@@ -140,10 +146,10 @@ def parallel(fn: Any = None, /, **options: Any) -> Any:
 
     Args:
         fn: the function, given by Python where the decorator has no parentheses.
-        **options: any options of `pmap`; those given to `map`, `starmap` or `imap` win over them.
+        **options: any options of `pmap`; those given to its methods win over them.
 
     Returns:
-        The function, with the methods `map`, `starmap` and `imap`.
+        The function, with the methods `map`, `starmap`, `imap` and `istarmap`.
 
     Raises:
         TypeError: what is decorated is not callable, or an option is unknown.

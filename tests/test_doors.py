@@ -25,7 +25,9 @@ from parmap import (
     parallel_config,
     partition,
     pcall,
+    picall,
     pimap,
+    pistarmap,
     pmap,
     pstarmap,
     shutdown,
@@ -620,7 +622,7 @@ def test_a_lazy_map_may_change_threads():
 
 def test_maps_pickle_by_reference():
     """Clients pickle the mapper itself: it comes back as the same function."""
-    for fn in (pmap, pstarmap, pimap, pcall, delayed, parallel, partition):
+    for fn in (pmap, pstarmap, pimap, pcall, pistarmap, picall, delayed, parallel, partition):
         assert pickle.loads(pickle.dumps(fn)) is fn
 
 

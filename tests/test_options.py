@@ -15,7 +15,9 @@ from parmap import (
     parallel,
     parallel_config,
     pcall,
+    picall,
     pimap,
+    pistarmap,
     pmap,
     pstarmap,
 )
@@ -71,6 +73,13 @@ BAD = [
     ({"timeout": True}, TypeError, ["timeout", "True", "seconds"]),
     ({"timeout": 1, "executor": "threads"}, ValueError, ["timeout", "'threads'", "'processes'"]),
     ({"timeout": 1, "executor": Inline()}, ValueError, ["timeout", "Inline", "'processes'"]),
+    ({"deadline": 0}, ValueError, ["deadline", "0", "seconds", "whole call"]),
+    ({"deadline": float("nan")}, ValueError, ["deadline", "nan", "seconds"]),
+    ({"deadline": "1"}, TypeError, ["deadline", "'1'", "seconds"]),
+    ({"deadline": True}, TypeError, ["deadline", "True", "seconds"]),
+    ({"total_timeout": 3}, TypeError, ["total_timeout", "deadline=3"]),
+    ({"time_limit": 3}, TypeError, ["time_limit", "timeout=3", "deadline=3"]),
+    ({"return_as": "generator"}, TypeError, ["return_as", "pimap", "picall"]),
     ({"seed": -1}, ValueError, ["seed", "-1", "0 or more"]),
     ({"seed": 1.5}, TypeError, ["seed", "1.5", "number"]),
     ({"seed": "x"}, TypeError, ["seed", "'x'", "number"]),
@@ -115,10 +124,13 @@ DOORS = {
     "pstarmap": lambda options: pstarmap(must_not_run, must_not_be_read(), **options),
     "pimap": lambda options: pimap(must_not_run, must_not_be_read(), **options),
     "pcall": lambda options: pcall(must_not_be_read(), **options),
+    "pistarmap": lambda options: pistarmap(must_not_run, must_not_be_read(), **options),
+    "picall": lambda options: picall(must_not_be_read(), **options),
     "parallel": lambda options: parallel(**options)(must_not_run),
     "map": lambda options: work.triple.map(must_not_be_read(), **options),
     "starmap": lambda options: work.triple.starmap(must_not_be_read(), **options),
     "imap": lambda options: work.triple.imap(must_not_be_read(), **options),
+    "istarmap": lambda options: work.triple.istarmap(must_not_be_read(), **options),
     "parallel_config": lambda options: enter(parallel_config(**options)),
     "apply": lambda options: parallel_config(**options).apply(),
 }
@@ -169,10 +181,12 @@ def test_numpy_integers_are_integers():
     assert pmap(work.double, range(10), executor="threads", **options) == [2 * x for x in range(10)]
 
 
-@pytest.mark.parametrize("timeout", [60, Fraction(121, 2), Decimal("60.5")])
-def test_a_timeout_is_any_number_of_seconds(timeout):
-    """What counts like a float may be given for one."""
-    assert pmap(work.double, [1, 2], timeout=timeout) == [2, 4]
+@pytest.mark.parametrize("option", ["timeout", "deadline"])
+@pytest.mark.parametrize("seconds", [60, Fraction(121, 2), Decimal("60.5"), 1e12, float("inf")])
+def test_a_time_is_any_number_of_seconds(option, seconds):
+    """What counts like a float may be given for one, and more than any clock can wait for."""
+    for executor in ("auto", "threads", "futures") if option == "deadline" else ("auto",):
+        assert pmap(work.double, [1, 2], executor=executor, **{option: seconds}) == [2, 4]
 
 
 @pytest.mark.parametrize(

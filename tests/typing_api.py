@@ -18,7 +18,9 @@ from parmap import (
     parallel_config,
     partition,
     pcall,
+    picall,
     pimap,
+    pistarmap,
     pmap,
     pstarmap,
     rng,
@@ -135,6 +137,13 @@ assert_type(pcall([delayed(half)(1)], on_error="return"), list[float | Failure])
 assert_type(pcall([delayed(half)(1)], on_error=instead), list[float | None])
 assert_type(pcall((delayed(join)(n, "a") for n in ints), workers=2), list[bytes])
 assert_type(pcall((half, (n,), {}) for n in ints), list[float])
+assert_type(next(pistarmap(join, pairs)), bytes)
+assert_type(next(pistarmap(join, pairs, ordered=False, buffersize=2)), bytes)
+assert_type(next(pistarmap(join, pairs, on_error="return")), bytes | Failure)
+assert_type(next(pistarmap(join, pairs, on_error=instead)), bytes | None)
+assert_type(next(picall([delayed(half)(1), delayed(half)(x=2)])), float)
+assert_type(next(picall([delayed(half)(1)], on_error="return", deadline=2.5)), float | Failure)
+assert_type(next(picall([delayed(half)(1)], on_error=instead)), float | None)
 assert_type(delayed(sorted)("bca", reverse=True)[1:], tuple[tuple[Any, ...], dict[str, Any]])
 mixed: list[object] = pcall([delayed(max)(3, 8), delayed(sorted)("bca", reverse=True)])
 numbers: list[float] = pcall([delayed(pow)(2, 3), delayed(round)(2.567, ndigits=1)])
@@ -167,6 +176,8 @@ assert_type(bare.starmap(pairs), list[bytes])
 assert_type(bare.starmap(pairs, on_error="return"), list[bytes | Failure])
 assert_type(next(bare.imap(ints)), bytes)
 assert_type(next(bare.imap(ints, on_error="return", ordered=False)), bytes | Failure)
+assert_type(next(bare.istarmap(pairs)), bytes)
+assert_type(next(bare.istarmap(pairs, on_error="return", ordered=False)), bytes | Failure)
 assert_type(with_options(1), float)
 assert_type(with_options.map(ints), list[float])
 assert_type(with_none.map(ints), list[float])
@@ -290,6 +301,9 @@ pmap(half, ints, timeout="3")  # type: ignore[call-overload]
 pmap(half, ints, ordered=False)  # type: ignore[call-overload]
 pimap(half, ints, buffersize="2")  # type: ignore[call-overload]
 pstarmap(half, 3)  # type: ignore[call-overload]
+pistarmap(half, 3)  # type: ignore[call-overload]
+picall([half, half])  # type: ignore[arg-type]
+pmap(half, ints, deadline="3")  # type: ignore[call-overload]
 delayed(half)("a")  # type: ignore[arg-type]
 delayed(half)()  # type: ignore[call-arg]
 bare("a")  # type: ignore[arg-type]

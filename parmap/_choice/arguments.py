@@ -68,7 +68,7 @@ def check_iterables(iterables: tuple[object, ...], door: str, also: tuple[str, .
     """Raise TypeError unless all can be iterated, or have one of the methods in *also*."""
     if not iterables:
         raise TypeError(f"{door}() needs at least one iterable after the function")
-    for position, iterable in enumerate(iterables, 2 if door != "pcall" else 1):
+    for position, iterable in enumerate(iterables, 1 if door in ("pcall", "picall") else 2):
         kind = type(iterable)
         if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__") or _has(kind, also)):
             cure = ""

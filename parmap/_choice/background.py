@@ -46,7 +46,8 @@ class Background:
 
     def __init__(self, options: dict[str, Any], *, asked: bool) -> None:
         # Under "return" the call goes on after a failure, and no task runs in its thread.
-        self._options = {**options, "on_error": "return", "progress": False}
+        own = {"on_error": "return", "progress": False, "deadline": None}
+        self._options = {**options, **own}
         self._on_error, self._asked = options["on_error"], asked
         self._start_afresh()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from .._engine.scheduler import Run
 from .plan import choose, sizes
 
@@ -9,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .._engine.interfaces import Feed
+    from .._engine.interfaces import Executor, Feed
     from .._observers.dispatch import Observers
     from .._observers.relay import Relay
     from .._records.work import Call, Report
@@ -31,6 +33,8 @@ def launch(
     *asked*: the call itself named its executor.  *ordered*: its results are wanted in order.
     *loop*: see `choose`.
     """
+    seconds = options["deadline"]
+    end = 0.0 if seconds is None else monotonic() + float(seconds)  # to choose takes time, too
     if options["seed"] is not None:
         call.seed = int(options["seed"])
     if options["progress"] is not False and observers is None:
@@ -44,7 +48,11 @@ def launch(
 
         at_once = options["relay"] == "at_once"
         watching = call.relay = Relay(at_once=at_once, ordered=ordered, others=observers)
-    executor = choose(call, source, options, asked=asked, tell=tell, loop=loop)
+    executor: Executor = choose(call, source, options, asked=asked, tell=tell, loop=loop)
+    if seconds is not None:
+        from .._engine.deadline import Bounded
+
+        executor = Bounded(executor, source, float(seconds), end)
     cut = sizes(call, options)
     run = Run(source, executor, cut, int(options["retries"]), watching, first)
     if options["progress"] is not False and observers is not None:

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "on_error": "raise",
     "retries": 0,
     "timeout": None,
+    "deadline": None,
     "progress": False,
     "seed": None,
     "initializer": None,
@@ -91,13 +92,14 @@ chunk chunks chunklen chunklength batch batchsize tasksperchunk itemsperchunk
 -> the number of tasks in a message is chunksize={value}
 
 buffer buffersize bufsize maxbuffer prefetch predispatch lookahead maxtasksactive
--> how far to read ahead is said to pimap: pimap(..., buffersize={value})
+-> how far to read ahead is said to pimap, pistarmap or picall: pimap(..., buffersize={value})
 
 ordered order keeporder unordered
 -> a list is in the order of the input; pimap(..., ordered=False) gives each result when it is there
 
 returnas asgenerator lazy stream streaming
--> pimap returns an iterator, pimap(..., ordered=False) one that does not wait for the next in order
+-> pimap, pistarmap and picall return an iterator, with ordered=False one that does not wait for
+   the next in order
 
 initargs initkwargs initializerargs workerinit
 -> arguments of the initializer are bound with functools.partial:
@@ -133,7 +135,11 @@ raiseerrors onexception exceptions
 
 callback -> pimap gives each result when it is there
 
-tasktimeout timelimit maxtime -> seconds for one task are timeout={value}
+tasktimeout timelimit maxtime
+-> seconds for one task are timeout={value}, for the whole call deadline={value}
+
+calltimeout totaltimeout overalltimeout maptimeout totaltime maxtotaltime walltime
+-> seconds for the whole call are deadline={value}
 
 stdout stderr capture captureoutput captureprints log logging logtodriver forwardlogs output
 -> what tasks print and log is relayed to the caller by relay=True, as it comes by relay='at_once',
@@ -197,6 +203,7 @@ _MUST = {
     "on_error": "'raise', 'return' or a function of the Failure, none that is to be awaited",
     "retries": "a number of further attempts, 0 or more",
     "timeout": "None or the seconds that a task may take, more than 0",
+    "deadline": "None or the seconds that the whole call may take, more than 0",
     "progress": "True, False, a label, a dict of tqdm arguments, or a tqdm class",
     "seed": "None or a number, 0 or more, from which each task has its random numbers",
     "initializer": "None or a function without arguments (bind arguments with functools.partial), "
@@ -224,12 +231,13 @@ def _fault(name: str, value: Any) -> type[Exception] | None:
     if name == "chunksize" and isinstance(value, str):
         return None if value == "auto" else ValueError
     # A number, NumPy's too, but no bool.
-    needed = "__float__" if name == "timeout" else "__index__"
+    seconds = name in ("timeout", "deadline")
+    needed = "__float__" if seconds else "__index__"
     if isinstance(value, bool) or not hasattr(type(value), needed):
         return TypeError
     if name == "workers":
         right = index(value) != 0
-    elif name == "timeout":
+    elif seconds:
         right = float(value) > 0
     else:
         right = index(value) >= (0 if name in ("retries", "seed") else 1)

@@ -64,6 +64,14 @@ class Executor:
         May do nothing: then everything is done as it was submitted.
         """
 
+    def kill_overdue(self, timeout: float | None) -> float | None:  # noqa: ARG002 - not here
+        """Kill each worker whose task has taken *timeout* seconds, and report that task as lost.
+
+        Others are not touched.  Returns after how many seconds to look again; None: single workers
+        cannot be killed, and nothing was done.
+        """
+        return None
+
     def close(self) -> None:
         """Stop what runs, forget what waits, release what this executor owns."""
         raise NotImplementedError

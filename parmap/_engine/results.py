@@ -71,7 +71,7 @@ def _joined(parts: dict[int, list[Any]]) -> list[Any]:
 
 
 class Stream(chain["R"]):
-    """The iterator that `pimap` returns: closes the call when it ends or is thrown away.
+    """The iterator that lazy doors return: closes the call when it ends or is thrown away.
 
     A `chain` of blocks of results, so that between two of them no Python code runs.
     """

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .source import Source
 
 
+MOMENT = 0.002  # seconds for which items are drawn that nobody will run
 CHEAP = 2e-5  # seconds in which an item is drawn: the others in its chunk are not timed
 DEEPEST, FIRST = 4, 8  # tuples in tuples, and the first of each, that are looked at for groups
 _GROUP = type(next(groupby("a"))[1])
@@ -144,6 +145,19 @@ class LazyItems:
             raise error
         self._source.fail(error)
         return True
+
+    def draw(self) -> list[Any]:
+        """Draw what nobody will run, if it comes in a moment; return the items, and count them."""
+        due = perf_counter() + MOMENT
+        try:
+            for _ in islice(self, self._size):
+                if perf_counter() > due:
+                    break
+            else:
+                self.ends_at(self._size - 1)
+        except Exception as error:
+            self._source.fail(error)
+        return self.settle()
 
     def settle(self) -> list[Any]:
         """Return the items that were drawn, and count them."""

@@ -59,7 +59,9 @@ class InProcess:
         self._status[STOP] = 1
 
     def run(self, chunk: Chunk) -> Report:
-        """Run *chunk* in the current thread, initialized before."""
+        """Run *chunk* in the current thread, initialized before; nothing of it after `stop`."""
+        if self._status[STOP]:
+            return Report(chunk, [])
         return self._context.copy().run(self._run, chunk)
 
     def _run(self, chunk: Chunk) -> Report:

@@ -140,7 +140,8 @@ class Processes(Executor):
         self._load_ahead()
         while not woken and self._lease.is_busy:
             left = 0.0 if self._news else end - monotonic()
-            events = self._lease.poll(min(self._expire(), left))
+            look = min(self.kill_overdue(self._timeout), self._words.look(self._lease))
+            events = self._lease.poll(min(look, left))
             for worker, died in events:
                 if worker is None:
                     woken = True
@@ -181,12 +182,13 @@ class Processes(Executor):
         if chunk.start != LOAD:  # else another will load the function
             self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
 
-    def _expire(self) -> float:
-        """Kill what has taken too long; return after how many seconds to look again."""
-        late, wait = overdue(self._lease.busy(), self._timeout) if self._timeout else ((), inf)
+    def kill_overdue(self, timeout: float | None) -> float:
+        if timeout is None:
+            return inf
+        late, wait = overdue(self._lease.busy(), timeout)
         for worker, dump in late:
             self._on_death(worker, "timeout", dump)
-        return min(wait, self._words.look(self._lease))
+        return wait
 
     def _on_message(self, worker: WorkerProcess, *, died: bool) -> None:
         """Take the message of *worker*, or learn of its end."""

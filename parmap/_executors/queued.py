@@ -120,6 +120,9 @@ class Queued(Executor):
     def wake(self) -> None:
         self._complete(None)
 
+    def recall(self) -> None:
+        self._marshaller.stop()
+
     def close(self) -> None:
         self._marshaller.stop()
         if not self._ours:

@@ -31,7 +31,8 @@ class Serial(Executor):
         if seconds == 0:
             return []
         chunk, self._chunk = self._chunk, None
-        return [run_here(self._call, chunk, self._budget)] if chunk else []
+        budget = self._budget if seconds is None else min(seconds, self._budget)
+        return [run_here(self._call, chunk, budget)] if chunk else []
 
     def wake(self) -> None:
         """Do nothing: a wait runs what there is and returns."""

@@ -68,7 +68,7 @@ def advise(fn: Any, shape: str, items: Any, position: int, error: BaseException)
     except Exception:  # the input became shorter during the call
         return
     if fits and not _binds(fn, (item,)):
-        error.add_note("parmap: fn was called as fn(item); pstarmap(fn, items) calls fn(*item)")
+        error.add_note("parmap: fn was called as fn(item); pstarmap or pistarmap call fn(*item)")
 
 
 def _binds(fn: Any, args: tuple[Any, ...]) -> bool:

@@ -6,7 +6,7 @@
      +-- WorkerCrashed         a task took its worker process down: look at that task
      +-- ExecutorUnavailable   tasks cannot run there on this machine: choose another executor
     TimeoutError
-     +-- TaskTimeout           a task took longer than `timeout`, and was killed
+     +-- TaskTimeout           a task took longer than `timeout`, or the call than its `deadline`
 
 What a task itself raises keeps its own type.  Standard library only, and light to import.
 """
@@ -29,7 +29,10 @@ class WorkerCrashed(RuntimeError):
 
 
 class TaskTimeout(TimeoutError):
-    """A task took longer than `timeout` and was killed; the message says where it stood."""
+    """A task took longer than `timeout` and was killed, or the `deadline` of the call was over.
+
+    The message says which, and where the task stood if it was killed.
+    """
 
     __module__ = "parmap"
 

@@ -46,10 +46,11 @@ class Failure:
         traceback: the traceback at the place where the task ran, as text; after a crash or a
             timeout where it stood, most recent call first, "" where that is not known.
         kind: `"error"` (it raised), `"crash"` (its worker process died), `"timeout"` (it took
-            longer than `timeout`) or `"unpicklable"` (its input or its result cannot be sent
-            between processes).
+            longer than `timeout`, or the call than its `deadline`) or `"unpicklable"` (its input or
+            its result cannot be sent between processes).
         attempts: how many times the task was tried, 1 without `retries`; that it ran again because
-            of another's crash does not count.
+            of another's crash does not count.  0 if the `deadline` came before its first attempt,
+            as far as the call knows.
         seconds: duration of the last attempt, 0.0 where it is not known.
         worker: process id of the last attempt, 0 where it is not known.
 
@@ -85,7 +86,8 @@ class Failure:
     def _annotated(self) -> BaseException:
         """Return the task's exception as `unwrap` raises it."""
         error = self.exception
-        note = f"parmap: task {self.index} failed in attempt {self.attempts}, input: {self.input}"
+        what = f"failed in attempt {self.attempts}" if self.attempts else "was not begun"
+        note = f"parmap: task {self.index} {what}, input: {self.input}"
         with suppress(Exception):  # its class may have other ideas of what can be set
             if self.kind == "error" and traceback_of(error) is None:
                 end_chain(error, self.traceback)

@@ -109,8 +109,8 @@ class Chunk:
 class Loss:
     """Why the rest of a chunk has no outcome, and what is to become of it.
 
-    If *suspect*, the index of the task that was running, is known, that task has failed and the
-    others run again.  Otherwise *then* says what happens to the rest:
+    If *suspect*, the index of the task that was running, is known, that task has failed, for good
+    if *then* is `"fail"`, and the others run again.  Otherwise *then* says what becomes of them:
 
     - `"requeue"`: none of it was started, it runs again as it is;
     - `"bisect"`: it runs again in halves; one task left over is the culprit;

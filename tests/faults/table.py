@@ -312,6 +312,9 @@ def _hang(title: str, task: Callable[[int], object], outcome: str = "timeout", *
     return Fault(title, task, outcome, WAITS, _REFUSED, options=options, **more)
 
 
+# In the pools of other libraries, one that hangs takes what is in one message with it.
+DEADLINE: dict[str, object] = {"deadline": 5, "chunksize": 1}
+
 HANGS = {
     "loops": _hang("loops for ever in Python", faulty.loops, says=("0.5 s",), stood="loops"),
     "sleeps": _hang("sleeps for ever", faulty.sleeps, says=("0.5 s",), stood="sleeps"),
@@ -354,6 +357,25 @@ HANGS = {
         faulty.hangs_in_another_group,
         says=("0.5 s",),
         stood="hangs_in_another_group",
+    ),
+    "deadline-sleeps": Fault(
+        "sleeps for ever, in a call with `deadline=5`",
+        faulty.sleeps,
+        "timeout",
+        WAITS,
+        {"threads": "timeout"},
+        says=("deadline of 5 s",),
+        stood="sleeps",
+        options=DEADLINE,
+    ),
+    "deadline-stuck-in-c": Fault(
+        "is stuck in a C function that holds the GIL, in a call with `deadline=5`",
+        faulty.is_stuck_in_c,
+        "timeout",
+        WAITS,
+        says=("deadline of 5 s",),
+        stood="is_stuck_in_c",
+        options=DEADLINE,
     ),
     "hangs-once": _hang(
         "hangs in the first attempt of `retries=1`",
