@@ -16,6 +16,7 @@ from scripted import Scripted
 
 from parmap import (
     Failure,
+    Pool,
     TaskTimeout,
     delayed,
     parallel,
@@ -578,6 +579,18 @@ def test_every_door_keeps_it(time):
         assert [door(**options) for door in doors] == [["timeout"]] * len(doors)
         assert pmap(abs, [-1], deadline=None) == [1]
     assert two.map([1], deadline=None) == [1]
+
+
+def test_a_pool_keeps_it_for_each_of_its_maps(time):
+    """What is submitted to a Pool has no deadline: the pool goes on for as long as it is open."""
+    time.over = lambda: True
+
+    with Pool(2, deadline=60, executor="threads") as pool:
+        for _ in range(2):
+            with pytest.raises(TaskTimeout):
+                pool.map(abs, [-1])
+            assert pool.submit(abs, -1).result() == 1
+            assert pool.apply(abs, (-2,)) == 2
 
 
 def test_auto_keeps_it_by_running_nothing_in_the_caller():
