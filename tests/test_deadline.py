@@ -29,8 +29,6 @@ from parmap import (
     pmap,
     pstarmap,
 )
-from parmap._choice import plan
-from parmap._choice.options import DEFAULTS
 from parmap._engine import deadline
 from parmap._engine.chunking import Sizes
 from parmap._engine.deadline import Bounded
@@ -610,16 +608,22 @@ def test_a_nested_map_keeps_its_own():
     assert here not in inner
 
 
-def test_each_task_is_alone_where_chunks_would_be_lost():
+@pytest.mark.parametrize("chunksize", ["auto", 9])
+def test_each_task_is_alone_where_chunks_would_be_lost(beside, monkeypatch, chunksize):
     """Where a task that hangs cannot be told from its neighbours, messages hold one task."""
-    call = Call(work.double, "item")
-    default = {**DEFAULTS, "deadline": 60}
-    for executor, most in (("threads", 1), ("futures", 1), ("processes", 100)):
-        sizes = plan.sizes(call, {**default, "executor": executor})
-        sizes.learn(100, 1e-4)
-        assert sizes.next(None, 1) >= most
-        assert most > 1 or sizes.next(None, 1) == 1
-    assert plan.sizes(call, {**default, "executor": "threads", "chunksize": 9}).next(None, 1) == 9
+    largest = []
+
+    class Watched(Bounded):
+        def submit(self, chunk):
+            largest.append(len(chunk))
+            super().submit(chunk)
+
+    monkeypatch.setattr(deadline, "Bounded", Watched)
+    options = beside.options | {"chunksize": chunksize}
+
+    assert pmap(work.double, range(90), deadline=60, **options) == [2 * x for x in range(90)]
+    alone = chunksize == "auto" and beside.name not in ("auto", "processes")
+    assert max(largest) == 1 if alone else max(largest) > 1
 
 
 def test_a_thread_goes_on_unheeded(time, tmp_path):

@@ -52,7 +52,9 @@ def launch(
     if seconds is not None:
         from .._engine.deadline import Bounded
 
-        executor = Bounded(executor, source, float(seconds), end)
+        executor = bounded = Bounded(executor, source, float(seconds), end)
+        if bounded.is_coarse and options["chunksize"] == "auto":
+            options = {**options, "chunksize": 1}  # which costs 50 to 300 us a task
     cut = sizes(call, options)
     run = Run(source, executor, cut, int(options["retries"]), watching, first)
     if options["progress"] is not False and observers is not None:

@@ -124,16 +124,9 @@ def _choose(
     return Auto(call, source, workers, make, tell), ""  # it tells the reasons itself
 
 
-SPARING = ("auto", "processes", "serial")
-"""Executors under which a task that still runs at a deadline costs no other its result; elsewhere
-what is in one message with it has none: so each is alone there, which costs 50 to 300 us a task."""
-
-
 def sizes(call: Call, options: dict[str, Any]) -> Sizes:
     """Return what sizes the chunks of *call*: it begins with what the last one has learnt."""
     size, last = options["chunksize"], last_sizes(call.fn)
-    if options["deadline"] is not None and size == "auto" and options["executor"] not in SPARING:
-        size = 1
     if size == "auto" and asynchronous(call.fn):
         size = 1  # each may wait for long, and starting it costs little
     learning = Sizes(

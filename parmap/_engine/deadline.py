@@ -76,6 +76,11 @@ class Bounded(Executor):
     def in_caller(self) -> bool:
         return self._executor.in_caller
 
+    @property
+    def is_coarse(self) -> bool:
+        """Whether a task that still runs at the deadline takes its chunk with it."""
+        return not self.in_caller and self._executor.kill_overdue(None) is None
+
     def submit(self, chunk: Chunk) -> None:
         if not self._over and self._clock() >= self._end:
             self._expire()
@@ -156,7 +161,8 @@ class Bounded(Executor):
         if isinstance(items, LazyItems):
             items = items.draw()
         again = max(self._seconds, AGAIN)
-        if not (source.indexed or source.ended) and self._clock() - self._noticed > again:
+        goes_on = not source.ended and (source.later or not source.indexed)
+        if goes_on and self._clock() - self._noticed > again:
             source.fail(
                 TaskTimeout(
                     f"the call had a deadline of {self._seconds:g} s, and {again:g} s later the "

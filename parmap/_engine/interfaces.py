@@ -67,8 +67,8 @@ class Executor:
     def kill_overdue(self, timeout: float | None) -> float | None:  # noqa: ARG002 - not here
         """Kill each worker whose task has taken *timeout* seconds, and report that task as lost.
 
-        Others are not touched.  Returns after how many seconds to look again; None: single workers
-        cannot be killed, and nothing was done.
+        Others are not touched; with None, none is.  Returns after how many seconds to look again;
+        None: single workers cannot be killed, and nothing was done.
         """
         return None
 
@@ -125,7 +125,7 @@ class Feed:
         return self.take(n)
 
     def fail(self, error: Exception) -> None:
-        """Keep *error*, and end; asked only where items are `fleeting`."""
+        """Keep *error*, and end; asked only of an input that comes from the caller's code."""
         raise NotImplementedError
 
     def wait(self) -> None:

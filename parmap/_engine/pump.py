@@ -107,6 +107,10 @@ class Pumped(Inbox):
         items = [await anext(iterator) for iterator in iterators]
         return items[0] if self._one else items
 
+    def fail(self, error: Exception) -> None:
+        self._failure = error
+        self._cut()
+
     def take(self, n: int) -> list[Any]:
         if not self._limited:
             self._let(self.drawn + n + SPARE)
@@ -128,8 +132,7 @@ class Pumped(Inbox):
         except StopIteration:
             self._cut()
         except Exception as error:
-            self._failure = error
-            self._cut()
+            self.fail(error)
         self.drawn -= len(items) - len(tuples)
         return tuples
 

@@ -127,6 +127,11 @@ class Coroutines(Executor):
         found = catch(error, "timeout", seconds)
         return type(found)(error, stood, "timeout", seconds, found.worker)
 
+    def recall(self) -> None:
+        """Hand back what waits; called on the loop, or where it does not run."""
+        while self._waiting:
+            self._put(Report(self._waiting.popleft(), []))
+
     def _cancel(self) -> None:
         """Cancel what runs; called on the loop, or where it does not run."""
         self._waiting.clear()
@@ -258,6 +263,9 @@ class Lent(Coroutines):
 
     def wake(self) -> None:
         self._done.put(None)
+
+    def recall(self) -> None:
+        self._call_soon(super().recall)
 
     def close(self) -> None:
         if self._closed:
