@@ -1,5 +1,6 @@
 """`deadline=`: the arithmetic in a scripted world, and the promise wherever tasks run."""
 
+import asyncio
 import itertools
 import os
 import random
@@ -18,6 +19,7 @@ from parmap import (
     Failure,
     Pool,
     TaskTimeout,
+    aio,
     delayed,
     parallel,
     parallel_config,
@@ -520,23 +522,21 @@ def test_a_lazy_map_gives_what_is_finished_and_then_raises(time, tmp_path, order
     assert given == [0, 1, 2] if ordered else 3 not in given
 
 
-def test_a_lazy_map_of_an_endless_input_ends(time, tmp_path):
-    """Under on_error="return" Failures are given until the input is given up, with an error."""
+def test_a_lazy_map_of_an_endless_input_ends(time):
+    """Failures are given after the deadline until the input is given up, with an error."""
     given = []
     time.over = lambda: len(given) >= 3
 
-    def count():
-        for n in itertools.count():
-            time.beyond = 61.0 if n == 500 else time.beyond
-            yield n
-
     with pytest.raises(TaskTimeout, match="the input had not ended"):
         for result in pimap(
-            work.double, count(), executor="serial", deadline=60, on_error="return"
+            work.double, itertools.count(), executor="serial", deadline=60, on_error="return"
         ):
             given.append(result)
+            if isinstance(result, Failure):
+                time.beyond = 61.0
 
     assert isinstance(given[-1], Failure)
+    assert given[:3] == [0, 2, 4]
 
 
 def test_a_lazy_map_may_be_closed_after_the_deadline(time):
@@ -589,6 +589,60 @@ def test_a_pool_keeps_it_for_each_of_its_maps(time):
                 pool.map(abs, [-1])
             assert pool.submit(abs, -1).result() == 1
             assert pool.apply(abs, (-2,)) == 2
+
+
+async def wait_at_two(x):
+    return await asyncio.sleep(600 if x == 2 else 0, x)
+
+
+async def awaited(*args, **options):
+    return await aio.pmap(*args, **options)
+
+
+@pytest.mark.parametrize(
+    "door", [pmap, lambda *args, **options: asyncio.run(awaited(*args, **options))]
+)
+def test_coroutines_are_cancelled(door, time, bars):
+    """Tasks of a coroutine function are cancelled at the deadline, also of an awaited call."""
+    time.over = lambda: bool(bars.made) and bars.made[-1].n == 5
+
+    results = door(wait_at_two, range(6), deadline=60, on_error="return", progress=bars)
+
+    values, (failure,) = partition(results)
+    assert values == [0, 1, 3, 4, 5]
+    assert (failure.index, failure.kind, failure.attempts) == (2, "timeout", 1)
+
+
+def test_coroutines_that_wait_for_their_turn_never_begin(time):
+    """Of those behind a task that hangs none begins after the deadline."""
+    begun = []
+    time.over = lambda: bool(begun)
+
+    async def task(x):
+        begun.append(x)
+        await asyncio.sleep(600)
+
+    kinds = pmap(task, range(9), deadline=60, workers=1, on_error=lambda failure: failure.kind)
+
+    assert kinds == ["timeout"] * 9
+    assert begun == [0]
+
+
+def test_an_endless_asynchronous_input_ends(time):
+    """An input that an event loop iterates is given up as any other."""
+    drawn = []
+    time.over = lambda: len(drawn) > 3
+
+    async def endless():
+        for n in itertools.count():
+            drawn.append(n)
+            yield n
+
+    def instead(_):
+        time.beyond = 61.0
+
+    with pytest.raises(TaskTimeout, match="the input had not ended"):
+        asyncio.run(awaited(work.double, endless(), deadline=60, on_error=instead, workers=1))
 
 
 def test_auto_keeps_it_by_running_nothing_in_the_caller():

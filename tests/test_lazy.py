@@ -97,6 +97,16 @@ def test_a_task_of_another_shape_comes_at_its_place(where_cheaply):
     assert given == [1, 2]
 
 
+async def later(x, y=1):
+    return x * y
+
+
+def test_they_await_coroutine_functions():
+    """The tasks of a coroutine function are awaited, one after another as they are read."""
+    assert list(pistarmap(later, [(2, 3), (4,)])) == [6, 4]
+    assert list(picall(delayed(later)(n, y=n) for n in range(4))) == [0, 1, 4, 9]
+
+
 def test_istarmap_has_the_options_of_its_decorator():
     """A decorated function, method, class method or static method has `istarmap` as well."""
     here = os.getpid()
