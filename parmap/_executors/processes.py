@@ -183,9 +183,7 @@ class Processes(Executor):
             self._news.append(Report(chunk, [], loss=Loss(WorkerCrashed(why), "crash", "requeue")))
 
     def kill_overdue(self, timeout: float | None) -> float:
-        if timeout is None:
-            return inf
-        late, wait = overdue(self._lease.busy(), timeout)
+        late, wait = overdue(self._lease.busy(), timeout) if timeout is not None else ((), inf)
         for worker, dump in late:
             self._on_death(worker, "timeout", dump)
         return wait
