@@ -5,7 +5,7 @@ from threading import current_thread
 import pytest
 
 from parmap import delayed
-from parmap._choice.arguments import check_task
+from parmap._choice.arguments import TaskCheck
 from parmap._choice.launch import launch
 from parmap._choice.options import DEFAULTS
 from parmap._engine.results import collect
@@ -36,7 +36,7 @@ def call_of(shape, n):
     keep, look = functions()
     if shape == "task":
         tasks = [delayed(look)(-x, x) for x in range(n)]
-        return Call(None, shape, before=keep), Source((tasks,), check_task)
+        return Call(None, shape, before=keep), Source((tasks,), TaskCheck())
     inputs = (range(n),) if shape == "item" else ([-x for x in range(n)], range(n))
     return Call(look, shape, before=keep), Source(inputs)
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from .._records.work import Batch, Chunk, Report
     from .dispatch import Observers
 
+_terms: dict[tuple[Any, ...], bytes] = {}  # pickled, of calls with logging as it is at first
+
 HELD = 2**26
 """Bytes that may wait for their turn.  More keeps the order for longer, less keeps memory free."""
 
@@ -63,8 +65,12 @@ class Relay:
     def terms(self) -> bytes:
         """Return what a worker must know, as bytes, for `capture`."""
         terminals = tuple(_is_terminal(stream) for stream in (sys.stdout, sys.stderr))
-        with_warnings = imported("warnings") is not None
-        return pickle.dumps((home(), self.live, terminals, with_warnings, _loggers()))
+        terms = home(), self.live, terminals, imported("warnings") is not None
+        if (loggers := _loggers()) is not None:
+            return pickle.dumps((*terms, loggers))
+        if (known := _terms.get(terms)) is None:
+            known = _terms[terms] = pickle.dumps((*terms, None))
+        return known
 
     def hear(self, index: int, row: bytes) -> None:
         """Be told by an executor, in any thread, what is to be written as soon as it can be."""
@@ -116,8 +122,9 @@ class Relay:
     def close(self) -> None:
         """Write what is left."""
         try:
-            self._release(None)
-            self._write()
+            if self._order or self._heard:
+                self._release(None)
+                self._write()
         finally:
             if self._others is not None:
                 self._others.close()
