@@ -18,6 +18,7 @@ from collections import deque
 
 from ._choice.arguments import check_awaited_call, check_buffersize
 from ._choice.auto_thread import faster_switching
+from ._choice.options import is_named
 from ._engine.driver import PATIENCE, Driver, Reading, limits
 from ._engine.pump import Pumped, is_asynchronous
 from ._engine.source import Source
@@ -262,7 +263,7 @@ class _Awaited:
         return launch(self._call, feed, self._options, **how)  # type: ignore[arg-type]
 
     def _start(self, driver: Driver) -> None:
-        if self._options["executor"] in SHARING and not asynchronous(self._call.fn):
+        if is_named(self._options["executor"], *SHARING) and not asynchronous(self._call.fn):
             faster_switching.__enter__()
             self._hastes = True
         driver.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._records.errors import short_repr
 from .._records.machine import imported
+from .options import is_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def check_awaited(door: str, call: Call, options: dict[str, Any]) -> None:
 
     One whose tasks have a function each becomes one of a function that awaits them.
     """
-    if options["executor"] not in IN_THIS_PROCESS:
+    if not is_named(options["executor"], *IN_THIS_PROCESS):
         raise ValueError(
             f"executor={short_repr(options['executor'])} cannot run a coroutine function, whose "
             "tasks take turns in one event loop: leave executor= away, or map a function that "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from .._engine.scheduler import Run
+from .options import is_named
 from .plan import choose, sizes
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ def launch(
         observers = Observers()
     tell = None if observers is None else observers.tell
     watching: Observers | Relay | None = observers
-    if options["relay"] and options["executor"] not in ("serial", "threads"):
+    if options["relay"] and not is_named(options["executor"], "serial", "threads"):
         from .._observers.relay import Relay
 
         at_once = options["relay"] == "at_once"

@@ -66,6 +66,11 @@ def over(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
     return {**outer, **inner}
 
 
+def is_named(executor: object, *names: str) -> bool:
+    """Tell whether *executor* is one of *names*: an instance is not asked, which may raise then."""
+    return isinstance(executor, str) and executor in names
+
+
 def check(options: dict[str, Any], door: str, fn: object = None) -> None:
     """Raise TypeError or ValueError, naming option, value and cure, if one is wrong."""
     _check_each(options, door, fn)
@@ -253,7 +258,7 @@ def _check_together(options: dict[str, Any]) -> None:
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
                 f"be killed and replaced one by one; got executor={short_repr(executor)}"
             )
-    if options["seed"] is not None and executor == "threads":
+    if options["seed"] is not None and is_named(executor, "threads"):
         from .._executors.marshalling import SHARED
 
         raise ValueError(f"{SHARED.format(seed=options['seed'])}; got executor='threads'")
