@@ -153,10 +153,12 @@ def test_context_variables_are_those_of_the_caller():
         await asyncio.sleep(0)
         return before, work.VARIABLE.get()
 
-    work.VARIABLE.set("the caller's")
-
-    assert pmap(task, range(3)) == [("the caller's", x) for x in range(3)]
-    assert work.VARIABLE.get() == "the caller's"
+    token = work.VARIABLE.set("the caller's")
+    try:
+        assert pmap(task, range(3)) == [("the caller's", x) for x in range(3)]
+        assert work.VARIABLE.get() == "the caller's"
+    finally:
+        work.VARIABLE.reset(token)
 
 
 # Failures
