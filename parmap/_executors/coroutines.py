@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import perf_counter
 from traceback import extract_tb
@@ -27,6 +26,7 @@ from .._records.errors import ExecutorUnavailable, TaskTimeout
 from .._records.stack_frames import skip_ours, traceback_of
 from .._records.work import Report
 from .._workers.tasks import catch, is_interrupt
+from .report_queue import ReportQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,6 @@ class Coroutines(Executor):
         self._context = copy_context()
         self._waiting: deque[Chunk] = deque()
         self._running: set[asyncio.Task[None]] = set()
-        self._out = 0
         self._initialized = call.initializer is None
         self._closed = False
 
@@ -146,6 +145,7 @@ class Own(Coroutines):
         super().__init__(call, workers, timeout)
         # With a factory, the thread's current loop is left as it is.
         self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self._out = 0
         self._reports: list[Report | BaseException] = []
         self._woken = False
         self._news: asyncio.Future[None] | None = None
@@ -221,11 +221,11 @@ class Lent(Coroutines):
     ) -> None:
         super().__init__(call, workers, timeout)
         self._loop = loop
-        self._done: SimpleQueue[Report | BaseException | None] = SimpleQueue()
+        self._reports = ReportQueue()
         self._called = False  # the loop will start what waits
 
     def submit(self, chunk: Chunk) -> None:
-        self._out += 1
+        self._reports.out += 1
         self._waiting.append(chunk)
         if not self._called:
             self._called = True
@@ -244,25 +244,13 @@ class Lent(Coroutines):
             ) from error
 
     def wait(self, seconds: float | None) -> list[Report]:
-        reports: list[Report] = []
-        while self._out:
-            try:
-                report = self._done.get(timeout=0 if reports else seconds)
-            except Empty:
-                break
-            if report is None:
-                break
-            self._out -= 1
-            if isinstance(report, BaseException):
-                raise report
-            reports.append(report)
-        return reports
+        return self._reports.wait(seconds)
 
     def _put(self, report: Report | BaseException | None) -> None:
-        self._done.put(report)
+        self._reports.put(report)
 
     def wake(self) -> None:
-        self._done.put(None)
+        self._reports.wake()
 
     def recall(self) -> None:
         self._call_soon(super().recall)
@@ -272,7 +260,7 @@ class Lent(Coroutines):
             return
         self._closed = True
         self._waiting.clear()
-        if not self._out:
+        if not self._reports.out:
             return
         ended = Event()
         try:

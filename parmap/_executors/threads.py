@@ -14,6 +14,7 @@ from .._engine.interfaces import Executor
 from .._records.errors import ExecutorUnavailable
 from .._records.work import Report
 from .marshalling import InProcess
+from .report_queue import ReportQueue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ class Threads(Executor):
         self.workers = workers
         self.window = 2 * workers  # a queue for all: none waits for the caller, who needs the GIL
         self._marshaller = InProcess(call, budget)
-        self._out = 0
+        self._reports = ReportQueue()
         self._started = 0
         self._chunks: SimpleQueue[Chunk | None] = SimpleQueue()
-        self._done: SimpleQueue[Report | BaseException | None] = SimpleQueue()  # None: `wake`
 
     def submit(self, chunk: Chunk) -> None:
-        self._out += 1
-        if self._started < min(self._out, self.workers):
+        self._reports.out += 1
+        if self._started < min(self._reports.out, self.workers):
             self._started += 1  # before: an interrupt may come when it has started
             try:
                 Thread(target=self._serve, name=f"parmap-{self._started}", daemon=True).start()
@@ -49,29 +49,17 @@ class Threads(Executor):
         self._chunks.put(chunk)
 
     def wait(self, seconds: float | None) -> list[Report]:
-        reports: list[Report] = []
-        while self._out:
-            try:
-                report = self._done.get(timeout=0 if reports else seconds)
-            except Empty:
-                break
-            if report is None:
-                break
-            self._out -= 1
-            if isinstance(report, BaseException):
-                raise report
-            reports.append(report)
-        return reports
+        return self._reports.wait(seconds)
 
     def wake(self) -> None:
-        self._done.put(None)
+        self._reports.wake()
 
     def recall(self) -> None:
         self._marshaller.stop()
         with suppress(Empty):
             while True:
                 if (chunk := self._chunks.get_nowait()) is not None:
-                    self._done.put(Report(chunk, []))
+                    self._reports.put(Report(chunk, []))
 
     def close(self) -> None:
         self.recall()
@@ -81,6 +69,6 @@ class Threads(Executor):
     def _serve(self) -> None:
         while (chunk := self._chunks.get()) is not None:
             try:
-                self._done.put(self._marshaller.run(chunk))
+                self._reports.put(self._marshaller.run(chunk))
             except BaseException as error:  # of the initializer: the call raises it
-                self._done.put(error)
+                self._reports.put(error)
