@@ -22,7 +22,6 @@ from ._choice.options import is_named
 from ._engine.driver import PATIENCE, Driver, Reading, limits
 from ._engine.pump import Pumped, is_asynchronous
 from ._engine.source import Source
-from ._records.callables import asynchronous
 from ._records.stack_frames import shorten
 from ._records.work import Call
 
@@ -263,7 +262,7 @@ class _Awaited:
         return launch(self._call, feed, self._options, **how)  # type: ignore[arg-type]
 
     def _start(self, driver: Driver) -> None:
-        if is_named(self._options["executor"], *SHARING) and not asynchronous(self._call.fn):
+        if is_named(self._options["executor"], *SHARING) and not self._call.awaited:
             faster_switching.__enter__()
             self._hastes = True
         driver.start()

@@ -17,7 +17,7 @@ IN_THIS_PROCESS = ("auto", "serial")
 
 
 def check_awaited(door: str, call: Call, options: dict[str, Any]) -> None:
-    """Raise ValueError if *options* do not fit a *call* of coroutine functions.
+    """Note that *call* is of coroutine functions; raise ValueError if *options* do not fit that.
 
     One whose tasks have a function each becomes one of a function that awaits them.
     """
@@ -39,6 +39,7 @@ def check_awaited(door: str, call: Call, options: dict[str, Any]) -> None:
             f"max_tasks_per_worker={options['max_tasks_per_worker']!r} needs worker processes; the "
             f"tasks of a coroutine function run in this one: {door}() cannot honour it"
         )
+    call.awaited = True
     if call.shape == "task":
         call.fn, call.shape = _apply, "args"
 

@@ -12,7 +12,6 @@ from time import perf_counter
 
 from .._engine.chunking import SOLO, Sizes, budget
 from .._executors.serial import Serial
-from .._records.callables import asynchronous
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
 from .._workers import warm
@@ -49,7 +48,7 @@ def choose(
     here, ValueError or TypeError if the options do not fit it, PicklingError if the function cannot
     be sent to it.
     """
-    if call.fn is not None and asynchronous(call.fn):
+    if call.awaited:
         from .awaiting import coroutines
 
         serial = options["executor"] == "serial"
@@ -127,7 +126,7 @@ def _choose(
 def sizes(call: Call, options: dict[str, Any]) -> Sizes:
     """Return what sizes the chunks of *call*: it begins with what the last one has learnt."""
     size, last = options["chunksize"], last_sizes(call.fn)
-    if size == "auto" and asynchronous(call.fn):
+    if size == "auto" and call.awaited:
         size = 1  # each may wait for long, and starting it costs little
     learning = Sizes(
         None if size == "auto" else min(int(size), maxsize),

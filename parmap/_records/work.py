@@ -39,10 +39,11 @@ class Call:
 
     *seed* says which random numbers the tasks have; *relay*, which stays here, wants to hear what
     they write in other processes, None: nobody does.  Neither is pickled with the rest: a worker
-    has the function already when the next call has others.
+    has the function already when the next call has others.  *awaited*: the tasks are of coroutine
+    functions, which run in this process.
     """
 
-    __slots__ = ("before", "fn", "initializer", "relay", "seed", "shape")
+    __slots__ = ("awaited", "before", "fn", "initializer", "relay", "seed", "shape")
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Call:
         self.before = before
         self.seed = seed
         self.relay: Any = None
+        self.awaited = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Call, (self.fn, self.shape, self.initializer, self.before)
