@@ -177,6 +177,7 @@ class _Bytes(io.BufferedIOBase):
 
 _captures: dict[int, Capture] = {}  # by the thread that handles the request
 _streams: dict[str, Stream] = {}
+_heard: tuple[bytes, Any] = b"", None  # the terms of the last call
 _own: Capture | None = None  # of this call, in a worker of ours: it has one request at a time
 
 
@@ -211,7 +212,10 @@ def begin(header: tuple[Any, ...], status: Status, output: Output | None = None)
 
 def _prepare(terms: bytes, status: Status, output: Output | None) -> Capture | None:
     """Have streams, loggers and warnings lead to the capture that is returned."""
-    caller, live, terminals, with_warnings, loggers = pickle.loads(terms)
+    global _heard
+    if terms != _heard[0]:  # nearly always they are those of the call before
+        _heard = terms, pickle.loads(terms)
+    caller, live, terminals, with_warnings, loggers = _heard[1]
     if caller == home():  # an executor of somebody's own making runs it at once
         return None
     if with_warnings or loggers or "parmap._workers.hooks" in sys.modules:

@@ -31,6 +31,7 @@ _entered: Any = _NOTHING  # what the caller has said last
 _before: Any = None  # the levels of a process that is not ours
 _call_handlers: Any = None  # what was there before ours
 _showwarning: Any = None
+_warned = True  # something was shown, by ours or by others' functions, and would not be again
 
 
 _current: Callable[[], Capture | None]
@@ -141,13 +142,16 @@ def _packed(record: LogRecord) -> bytes:
 
 def _catch_warnings() -> None:
     """Catch what is shown; and what was said in an earlier call shall be said in this."""
-    global _showwarning
+    global _showwarning, _warned
     import warnings
 
     # One that was set after ours, as by `logging.captureWarnings`, may call ours.
     if _showwarning is None or warnings.showwarning is _showwarning:
         _showwarning = warnings.showwarning
         warnings.showwarning = _relay_warning
+    if not _warned and warnings.showwarning is _relay_warning:
+        return  # to change the filters costs more than all else here
+    _warned = False
     filters: Any = getattr(warnings, "_get_filters", lambda: warnings.filters)()
     kept = list(filters)
     warnings.resetwarnings()
@@ -162,6 +166,8 @@ def _relay_warning(
     file: Any = None,
     line: str | None = None,
 ) -> None:
+    global _warned
+    _warned = True
     if file is not None or (capture := _current()) is None:
         _showwarning(message, category, filename, lineno, file, line)
         return
