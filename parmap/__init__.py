@@ -3,7 +3,7 @@
 The house, from the roof down; a module imports from its own folder and from those below:
 
     parmap/        the doors: each public function shapes its input and hands over
-                   api decorator lazy pool aio
+                   api decorator lazy pool aio __main__
     _choice/       from options and input to an executor; the only folder that knows all executors
                    options arguments awaiting launch background plan auto auto_facts auto_pool
                    auto_thread refusals comparison serial_or_parallel history

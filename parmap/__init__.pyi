@@ -25,6 +25,8 @@ from ._records.errors import WorkerCrashed as WorkerCrashed
 from ._records.failure import Failure as Failure
 from .pool import Pool as Pool
 
+__version__: str
+
 # fmt: off
 # A table of overloads: the columns are read downwards.
 

@@ -77,7 +77,9 @@ def pmap(fn: Callable[..., R], /, *iterables: Iterable[Any], **options: Any) -> 
             of `random`, `numpy.random` and `parmap.rng()` are the same on every executor, with any
             *workers*, *chunksize* and attempt; the caller's own go on untouched.  Not in threads,
             which share them.
-        progress: True, a label, a dict of tqdm arguments or a tqdm class: show a bar on stderr.
+        progress: True, a label, a dict of tqdm arguments or a tqdm class, `tqdm.rich.tqdm` say:
+            show a bar on stderr, where that is a terminal, or in a notebook; with a class, or with
+            `{"disable": False}`, wherever it goes.
         initializer: called once in each worker before its first task; what it raises, the call
             raises, or WorkerCrashed if it ends worker after worker.  Bind arguments with
             `functools.partial`.

@@ -1,14 +1,20 @@
 """The bar: it counts tasks as they finish, on every executor, and goes to stderr alone."""
 
+import contextlib
+import os
+import subprocess
 import sys
+import threading
 import types
 from contextlib import closing
 from functools import partial
 
 import pytest
 import work
+from conftest import environment
 
 from parmap import pcall, pimap, pmap, pstarmap
+from parmap._observers import progress
 
 
 def only(bars):
@@ -42,7 +48,7 @@ def test_failures_are_counted_and_shown(where, bars):
 
 
 def test_attempts_are_not_tasks(bars, tmp_path):
-    """A task that is retried counts once, and is no failure if it ends well."""
+    """A task that is retried counts once, is said to be so, and is no failure if it ends well."""
     pmap(
         partial(work.flaky, tmp_path, 1),
         range(5),
@@ -53,7 +59,7 @@ def test_attempts_are_not_tasks(bars, tmp_path):
     )
 
     assert only(bars).n == 5
-    assert not only(bars).postfix
+    assert only(bars).postfix == "retried=5"
 
 
 def test_the_bar_is_closed_on_an_error(where_cheaply, bars):
@@ -201,7 +207,8 @@ def test_a_bar_goes_to_stderr_alone(executor, capfd):
     """Nothing of it appears on stdout."""
     pytest.importorskip("tqdm", reason="tqdm is not installed")
 
-    pmap(work.double, range(50), progress="label", executor=executor)
+    asked = {"desc": "label", "disable": False}
+    pmap(work.double, range(50), progress=asked, executor=executor)
 
     out, err = capfd.readouterr()
     assert out == ""
@@ -276,3 +283,102 @@ def test_tqdm_is_not_loaded_for_nothing(script):
     )
 
     assert done.stdout == "False\n"
+
+
+def test_a_bar_moves_while_no_task_ends(side_by_side, bars, tmp_path, monkeypatch):
+    """While all tasks take long the bar says how many are under way, and for how long."""
+    monkeypatch.setattr(progress, "TICK", 0.01)
+    gate = tmp_path / "gate"
+    said = []
+
+    class Watching(bars):
+        made = []
+
+        def set_postfix(self, shown, refresh=True):
+            super().set_postfix(shown, refresh=refresh)
+            if refresh:
+                said.append(dict(shown))
+                gate.touch()  # Only now the tasks may end.
+
+    held = [gate] * 2
+    options = side_by_side.options | {"chunksize": 1}
+    pmap(partial(work.wait_for, x=1), held, progress=Watching, **options)
+
+    assert {"sent", "longest"} <= said[0].keys()
+    assert not only(Watching).postfix  # It waits for nothing any more.
+    assert "parmap-bar" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_an_input_without_a_length_shows_what_was_drawn(bars):
+    """Where there is no total, the postfix tells how many items are under way; at the end none."""
+    with closing(pimap(abs, iter(range(10**6)), progress=bars, executor="threads")) as results:
+        next(results)
+        assert only(bars).total is None
+        assert "drawn=" in only(bars).postfix
+
+    bars.made.clear()
+    pmap(abs, iter(range(100)), progress=bars, executor="threads")
+    assert not only(bars).postfix
+
+
+@pytest.mark.parametrize("progress", [True, "label", {"desc": "label"}])
+def test_without_a_terminal_there_is_no_bar(progress, capfd):
+    """A bar that nobody asked to see in a file is not written to one."""
+    assert pmap(abs, range(-5, 0), progress=progress) == [5, 4, 3, 2, 1]
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_on_a_terminal_the_bar_is_there(tmp_path):
+    """Where stderr is a terminal `progress=True` draws on it, to the end, with the relayed text."""
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
+    termios = pytest.importorskip("termios", reason="there are no terminals here")
+    program = "from parmap import pmap\ndef f(x):\n    print('task', x)\n    return x\n"
+    program += "pmap(f, range(5), executor='processes', workers=2, progress=True)\n"
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with open(ours, "rb", buffering=0) as terminal:
+        process = subprocess.Popen(
+            [sys.executable, "-c", program], stdout=theirs, stderr=theirs, env=environment("pty")
+        )
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # The end of a terminal is an error on Linux.
+            while part := terminal.read(4096):
+                seen += part
+        assert process.wait(60) == 0
+
+    text = seen.decode()
+    assert "5/5" in text
+    for x in range(5):
+        assert f"task {x}\r\n" in text
+
+
+@pytest.mark.filterwarnings("ignore:rich is experimental")
+def test_rich_draws_it_through_its_class(capfd):
+    """Tqdm's class for rich is a class as any other."""
+    pytest.importorskip("rich", reason="rich is not installed")
+    from tqdm.rich import tqdm
+
+    assert pmap(abs, range(-50, 0), progress=tqdm, workers=2) == list(range(50, 0, -1))
+
+    assert "50/50" in "".join(capfd.readouterr())
+
+
+def test_a_notebook_shows_the_bar_and_what_tasks_print(tmp_path):
+    """In a notebook both are in the output of the cell, whole."""
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    cell = (
+        "import warnings\nwarnings.simplefilter('ignore')  # tqdm would like ipywidgets\n"
+        "from parmap import pmap\n"
+        "def task(x):\n    print('task', x)\n"
+        "pmap(task, range(4), executor='processes', workers=2, progress=True);\n"
+    )
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbclient.NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    text = "".join(output.get("text", str(output)) for output in book.cells[0].outputs)
+
+    assert "4/4" in text
+    assert [f"task {x}" for x in range(4) if f"task {x}\n" not in text] == []

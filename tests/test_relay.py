@@ -573,7 +573,7 @@ def test_a_bar_is_not_broken(options, capsys):
 def test_under_a_bar_a_line_is_completed(capsys):
     """Text without a line's end is not overwritten by the bar."""
     pytest.importorskip("tqdm", reason="tqdm is not installed")
-    pmap(chatter.partial_line, range(3), chunksize=3, progress=True, **OWN)
+    pmap(chatter.partial_line, range(3), chunksize=3, progress={"disable": False}, **OWN)
     assert capsys.readouterr().out.replace("\n", "") == "0,1,2,"
 
 

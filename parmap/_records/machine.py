@@ -55,7 +55,7 @@ def usable_cpus(root: str = "/") -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         count = os.cpu_count() or 1
-    return max(1, min([count, *map(ceil, _quotas(root)), *_granted]))
+    return max(1, min([count, *map(ceil, quotas(root)), *_granted]))
 
 
 _granted: list[int] = []  # in a worker: its share of the CPUs
@@ -113,7 +113,7 @@ def above_streams(fd: int) -> int:
 
 
 @cache  # eight files, 100 us; what a container may use is set when it starts
-def _quotas(root: str) -> list[float]:
+def quotas(root: str) -> list[float]:
     """Return the CPU quotas, in CPUs, of the control groups this process is in."""
     quotas = []
     for line in _read(root, "proc/self/cgroup").splitlines():
