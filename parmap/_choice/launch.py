@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 
 from .._engine.scheduler import Run
@@ -62,7 +63,8 @@ def launch(
         from .._observers.progress import Bar
 
         try:
-            observers.append(Bar(options["progress"], source.total))
+            workers = partial(getattr, executor, "workers")
+            observers.append(Bar(options["progress"], source.total, workers))
         except BaseException:  # of a class or arguments of the caller's
             run.close()
             raise

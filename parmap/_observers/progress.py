@@ -16,6 +16,7 @@ from .._records.events import Done, Lost, Reported, Sent
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -32,7 +33,8 @@ class Bar:
     can be seen: on a terminal, and in a notebook.
     """
 
-    def __init__(self, progress: Any, total: int | None) -> None:
+    def __init__(self, progress: Any, total: int | None, workers: Callable[[], int]) -> None:
+        """Expect *total* tasks, if that is known; *workers* tells how many run at once now."""
         arguments: dict[str, Any] = {"total": total, "unit": "task"}
         kind = progress if isinstance(progress, type) else None
         if kind is None and not _in_notebook():
@@ -44,7 +46,8 @@ class Bar:
         self._bar = (kind or _tqdm())(**arguments)
         self._failed = self._retried = self._done = self._drawn = 0
         self._total = arguments["total"]
-        self._sent: dict[int, tuple[float, int]] = {}  # when chunks were, by their first tasks
+        self._workers = workers
+        self._sent: dict[int, float] = {}  # when chunks were, by their first tasks
         self._last = perf_counter()  # when something was counted
         self._has_postfix = False
         self._closed = Event()
@@ -56,7 +59,7 @@ class Bar:
     def __call__(self, event: object) -> None:
         """Count tasks that are done, and those that are under way."""
         if isinstance(event, Sent):
-            self._sent[event.start] = event.at, event.tasks
+            self._sent[event.start] = event.at
             self._drawn = max(self._drawn, event.start + event.tasks)
             if event.attempts:
                 self._retried += event.tasks
@@ -84,8 +87,8 @@ class Bar:
             if perf_counter() - self._last >= TICK:
                 shown = self._counts()
                 if under_way := list(self._sent.values()):
-                    shown["sent"] = sum(tasks for _, tasks in under_way)
-                    shown["longest"] = f"{perf_counter() - min(at for at, _ in under_way):.0f}s"
+                    shown["running"] = min(len(under_way), self._workers())  # one of each
+                    shown["longest"] = f"{perf_counter() - min(under_way):.0f}s"
                 self._has_postfix = True
                 with suppress(Exception):  # of a class of the caller's, who hears of it below
                     self._bar.set_postfix(shown, refresh=True)
