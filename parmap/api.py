@@ -291,6 +291,12 @@ def shutdown() -> None:
     """End the warm workers, and wait until they are gone.  Calls under way keep theirs.
 
     The next call that needs workers starts new ones.
+
+    Example:
+        >>> from parmap import pmap, shutdown
+        >>> pmap(abs, [-1, 2], executor="processes")
+        [1, 2]
+        >>> shutdown()
     """
     from ._workers.warm import shutdown
 

@@ -1,128 +1,117 @@
-"""What README.md, docs/ and the docstrings say is run, and must be so.
+"""What README.md, docs/ and the docstrings say is run, and must be so; see `documents`."""
 
-The ``python`` blocks of a page are run in order as one script in a fresh process, so that its
-functions are ``__main__``'s and it has no main guard, as in a reader's own file. Every line of the
-script stands where it stands in the page, so a traceback shows the page's line numbers. A line
-
-    x + 1  # -> 3
-
-is turned into a check that the repr of its value is the text after the arrow, where ``...`` stands
-for anything. A check that is never reached fails, too.
-"""
-
-import ast
 import doctest
 import importlib
-import os
 import pkgutil
-import re
-import subprocess
-import sys
-from pathlib import Path
 
+import documents
 import pytest
+from documents import DOCS, PAGES, ROOT, blocks_of
 
 import parmap
 
-ROOT = Path(__file__).resolve().parents[1]
-PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
 PAGES_THAT_TEACH = (
     *("tutorial", "errors", "executors", "workers", "shared", "pool", "asyncio"),
-    "random-numbers",
+    *("random-numbers", "logging", "large-data", "cpus", "memory", "debugging", "resuming"),
+    "notebooks",
 )
 TEACHING = {"README.md", *(f"docs/{name}.md" for name in PAGES_THAT_TEACH)}
 MODULES = ["parmap", *(m.name for m in pkgutil.walk_packages(parmap.__path__, "parmap."))]
-
-ARROW = re.compile(r"#\s*->\s*(.+?)\s*$")
-
-CHECKER = """
-import re
-
-reached, wrong = set(), []
-
-def check(value, expected, line):
-    reached.add(line)
-    pattern = ".*".join(map(re.escape, expected.split("...")))
-    if not re.fullmatch(pattern, repr(value), re.DOTALL):
-        wrong.append(f"line {line}: expected {expected}, got {value!r}")
-
-def finish(lines):
-    wrong.extend(f"line {line}: the check was never reached" for line in lines - reached)
-    raise SystemExit("\\n".join(wrong) or 0)
-"""
+TEXTS = {name: (ROOT / name).read_text("utf-8") for name in PAGES}
+NOTEBOOK = "<!-- runs in a notebook -->"
 
 
-def blocks(text: str) -> list[str]:
-    """Return the page with everything blank but the lines inside ``python`` fences, dedented."""
-    lines, fence = [], None
-    for line in text.splitlines():
-        opening = re.match(r"( *)(```+|~~~+)\s*(\w*)", line)
-        if fence is None and opening:
-            fence = opening.groups()
-            lines.append("")
-        elif fence and line.strip() == fence[1]:
-            fence = None
-            lines.append("")
-        else:
-            inside = fence is not None and fence[2] == "python"
-            lines.append(line.removeprefix(fence[0]) if fence and inside else "")
-    assert fence is None, "a code fence is not closed"
-    return lines
+def has_code(name, *, grids=False):
+    blocks = blocks_of(TEXTS[name])
+    return any(b.language == "python" and (grids or not b.grid) for b in blocks)
 
 
-def script_of(lines: list[str]) -> str:
-    """Turn the lines of a page into a script in which every arrow is a check."""
-    arrows = {n: m[1] for n, line in enumerate(lines, 1) if (m := ARROW.search(line))}
-    encoded = [line.encode() for line in lines]
-    checked = set()
-    for node in ast.walk(ast.parse("\n".join(lines))):
-        if isinstance(node, ast.Expr) and node.end_lineno in arrows:
-            value = node.value
-            end, call = value.end_lineno, f"), {arrows[node.end_lineno]!r}, {value.end_lineno})"
-            checked.add(end)
-            encoded[end - 1] = encoded[end - 1][: value.end_col_offset] + call.encode()
-            first = encoded[value.lineno - 1]
-            encoded[value.lineno - 1] = (
-                first[: value.col_offset] + b"_doc.check((" + first[value.col_offset :]
-            )
-    assert checked == set(arrows), f"no expression ends at the arrows of {set(arrows) - checked}"
-    body = [line.decode() for line in encoded]
-    assert not body[0], "the first line of a page is its title"
-    return "\n".join(["import _doc", *body[1:], f"_doc.finish({checked or set()!r})", ""])
+IN_GRIDS = [name for name in PAGES if any(block.grid for block in blocks_of(TEXTS[name]))]
+IN_NOTEBOOKS = [name for name in PAGES if NOTEBOOK in TEXTS[name]]
+SCRIPTS = [name for name in PAGES if has_code(name) and name not in (*IN_GRIDS, *IN_NOTEBOOKS)]
+PAIRS = {
+    f"{name}:{block.grid}": (name, block.grid, block)
+    for name in IN_GRIDS
+    for block in blocks_of(TEXTS[name])
+    if block.grid and block.column == 0
+}
 
 
-PROGRAMS = {name: blocks((ROOT / name).read_text("utf-8")) for name in PAGES}
-
-
-def run(program: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    (folder / "_doc.py").write_text(CHECKER, "utf-8")
-    (folder / "page.py").write_text(program, "utf-8")
-    where = [str(Path(parmap.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    return subprocess.run(
-        [sys.executable, "-W", "error", "page.py"],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, where))},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-
-
-@pytest.mark.parametrize("name", [name for name in PAGES if any(PROGRAMS[name])])
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_page_runs_and_shows_what_it_says(name, tmp_path):
     """The code blocks of a page run in order, as one script, and give the values that it shows."""
-    done = run(script_of(PROGRAMS[name]), tmp_path)
+    done = documents.run(TEXTS[name], tmp_path)
 
     assert done.returncode == 0, f"{name}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.parametrize("name", IN_NOTEBOOKS)
+def test_page_runs_in_a_notebook(name, tmp_path, monkeypatch):
+    """The code blocks of a page about notebooks run as the cells of one, and give its values."""
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    monkeypatch.setenv("PYTHONPATH", documents.python_path())
+    text = TEXTS[name]
+    documents.prepare(text, tmp_path)
+    end = "assert not (found := _doc.complaints({lines})), found"
+    book = nbformat.v4.new_notebook()
+    for block in blocks_of(text):
+        if block.runs:
+            cell = documents.script_of(documents.lines_of(text, [block]), end)
+            book.cells.append(nbformat.v4.new_code_cell(cell))
+
+    where = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(book, timeout=60, kernel_name="python3", resources=where).execute()
+
+    assert len(book.cells) > 3
+
+
+@pytest.fixture(scope="module")
+def columns(tmp_path_factory):
+    """Return what gives the results of a column of a page, which is run once."""
+    known = {}
+
+    def results(name, column):
+        if (name, column) not in known:
+            folder = tmp_path_factory.mktemp("page")
+            known[name, column] = documents.run(TEXTS[name], folder, column), folder
+        done, folder = known[name, column]
+        assert done.returncode == 0, f"{name}\n{done.stdout}\n{done.stderr}"
+        return documents.results_in(folder)
+
+    return results
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_columns_give_the_same(pair, columns):
+    """Of two columns, how it was and how it is with parmap, both run and give equal results."""
+    name, grid, block = PAIRS[pair]
+    if block.absent:
+        pytest.skip(f"not installed: {', '.join(block.absent)}")
+
+    before, after = (columns(name, column)[grid] for column in (0, 1))
+
+    assert before == after
+
+
+@pytest.mark.parametrize("name", IN_GRIDS)
+def test_columns_come_in_pairs(name):
+    """A grid has two blocks of Python, so that none of them is left out of the comparison."""
+    grids = {}
+    for block in blocks_of(TEXTS[name]):
+        grids.setdefault(block.grid, []).append(block)
+
+    assert TEXTS[name].count('<div class="grid"') == len(grids.keys() - {0})
+    for grid in grids.keys() - {0}:
+        assert [block.language for block in grids[grid]] == ["python", "python"]
+
+
 def test_the_teaching_pages_have_code():
     """The pages that teach hold code that is run, so the collection above has not gone blind."""
-    silent = {name for name in TEACHING if not any(PROGRAMS.get(name, ()))}
+    pages = TEACHING | {name for name in PAGES if name.startswith("docs/coming-from/")}
 
-    assert not silent
+    assert not {name for name in pages if name not in TEXTS or not has_code(name, grids=True)}
+    assert (DOCS / "coming-from").is_dir()
 
 
 @pytest.mark.parametrize(
@@ -135,12 +124,29 @@ def test_the_teaching_pages_have_code():
 )
 def test_a_page_that_is_wrong_fails(block, complaint, tmp_path):
     """A page whose code raises, or shows a value that is not so, is found out."""
-    page = f"# title\n```python\n{block}\n```\n"
-
-    done = run(script_of(blocks(page)), tmp_path)
+    done = documents.run(f"# title\n```python\n{block}\n```\n", tmp_path)
 
     assert done.returncode == 1
     assert complaint in done.stderr
+
+
+def test_columns_are_run_apart(tmp_path):
+    """What one column defines the other does not see, and each gives its own results."""
+    code = "\n```python\nresults = globals().get('seen', {})\nseen = {}\n```\n"
+    page = f"# title\n\n{documents.GRID}\n{code}{code.replace('{}', '{1}')}\n</div>\n"
+
+    for column, result in ((0, {}), (1, {1})):
+        assert documents.run(page, tmp_path, column).returncode == 0
+        assert documents.results_in(tmp_path) == {3: result}
+
+
+def test_what_is_absent_is_left_out():
+    """A block that needs a module which is not installed is not run, and says what it lacks."""
+    page = "# title\n\n<!-- needs: json, no_such_module -->\n```python\nimport no_such_module\n```\n"
+    (block,) = blocks_of(page)
+
+    assert block.absent == ["no_such_module"]
+    assert not any(documents.lines_of(page, [block]))
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -23,6 +23,13 @@ class WorkerCrashed(RuntimeError):
 
     The place is known when a signal like SIGSEGV or SIGABRT killed it, not after SIGKILL and
     `os._exit`, which leave no time to say it.
+
+    Example:
+        >>> import os
+        >>> from parmap import pmap
+        >>> (failure,) = pmap(os._exit, [3], on_error="return")
+        >>> failure.kind, failure.exception
+        ('crash', WorkerCrashed(...))
     """
 
     __module__ = "parmap"
@@ -32,13 +39,33 @@ class TaskTimeout(TimeoutError):
     """A task took longer than `timeout` and was killed, or the `deadline` of the call was over.
 
     The message says which, and where the task stood if it was killed.
+
+    Example:
+        >>> import time
+        >>> from parmap import pmap
+        >>> quick, slow = pmap(time.sleep, [0, 60], timeout=0.2, on_error="return")
+        >>> slow.kind, slow.exception
+        ('timeout', TaskTimeout(...))
     """
 
     __module__ = "parmap"
 
 
 class ExecutorUnavailable(RuntimeError):
-    """The executor asked for cannot run tasks here; the message says why and what to do."""
+    """The executor asked for cannot run tasks here; the message says why and what to do.
+
+    It is raised by the call, before any task runs: on a platform without POSIX, in a program that
+    has no interpreter to start, too deep in workers of workers.  Whoever waits for a task of a
+    `Pool` that is terminated gets it, too.
+
+    Example:
+        >>> from parmap import ExecutorUnavailable, pmap
+        >>> try:
+        ...     pmap(abs, [-1, 2], executor="processes")
+        ... except ExecutorUnavailable:
+        ...     pmap(abs, [-1, 2], executor="threads")
+        [1, 2]
+    """
 
     __module__ = "parmap"
 

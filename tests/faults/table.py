@@ -17,17 +17,17 @@ OWN_WORKERS = ("processes", "auto")
 
 FINE = "fine"  # as opposed to a kind of Failure
 OUTCOMES = {
-    "crash": "Failure, kind `crash`; the others complete",
-    "error": "Failure, kind `error`; the others complete",
-    "unpicklable": "Failure, kind `unpicklable`; the others complete",
-    "timeout": "Failure, kind `timeout`; the others complete",
-    FINE: "its result arrives, as do the others",
+    "crash": "`crash`",
+    "error": "`error`",
+    "unpicklable": "`unpicklable`",
+    "timeout": "`timeout`",
+    FINE: "result",
 }
-SAME = "the same"
-TWICE = "the same; what was under way may run twice"
-ENDS = "ends the program"
-ASKS = "asks on the terminal of the program"
-WAITS = "the call waits for it"
+# The page says what these words mean.
+TWICE = "`crash` +"
+ENDS = "program ends"
+ASKS = "asks on the program's terminal"
+WAITS = "waits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,16 +82,14 @@ class Fault:
         return self.on(executor) in OUTCOMES
 
     def cell(self, executor: str) -> str:
-        """Return what the page says of *executor*; the first, "processes", in full."""
+        """Return what the page says of *executor*."""
         outcome = self.on(executor)
         if executor in ABROAD and executor not in OWN_WORKERS and outcome == "crash":
             return TWICE
         text = OUTCOMES.get(outcome, outcome)
-        if executor in OWN_WORKERS and self.note:
-            text = f"{text}; {self.note}"
-        if executor in self.lasting:
-            text = f"{text}; the workers stay changed"
-        return SAME if executor != OWN_WORKERS[0] and text == self.cell(OWN_WORKERS[0]) else text
+        if executor == OWN_WORKERS[0] and self.note:
+            return f"{text}; {self.note}"
+        return f"{text}; the workers stay changed" if executor in self.lasting else text
 
 
 FAULTS = {
@@ -128,7 +126,7 @@ FAULTS = {
         "dies while its result is being pickled",
         faulty.dies_at_pickle,
         "crash",
-        "its result arrives: nothing is pickled",
+        "result: nothing is pickled",
         says=("exit code 3",),
         note="its chunk runs again",
     ),
@@ -136,7 +134,7 @@ FAULTS = {
         "dies while its input is being unpickled",
         faulty.exits_at_once,
         "crash",
-        "its input arrives: nothing is pickled",
+        "result: nothing is pickled",
         says=("exit code 3",),
         item=faulty.DiesAtUnpickle,
     ),
