@@ -142,7 +142,7 @@ def test_columns_are_run_apart(tmp_path):
 
 def test_what_is_absent_is_left_out():
     """A block that needs a module which is not installed is not run, and says what it lacks."""
-    page = "# title\n\n<!-- needs: json, no_such_module -->\n```python\nimport no_such_module\n```\n"
+    page = "# title\n<!-- needs: json, no_such_module -->\n```python\nimport no_such_module\n```\n"
     (block,) = blocks_of(page)
 
     assert block.absent == ["no_such_module"]

@@ -8,6 +8,7 @@ from documents import DOCS, PAGES, ROOT, prose_of, words_in
 
 import parmap
 from parmap import aio
+from parmap._choice.options import DEFAULTS
 
 OPENING = 25  # words
 LONGEST = 15  # minutes
@@ -53,6 +54,14 @@ def test_the_reference_has_every_public_name():
     assert sorted(listed) == sorted([*public, *(f"parmap.aio.{name}" for name in aio.__all__)])
 
 
+def test_the_reference_has_every_option():
+    """The table of options has all of them, in their order, with their defaults."""
+    page = (DOCS / "reference.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `([^`]+)` \|", page, re.MULTILINE)
+
+    assert rows == [(name, repr(value)) for name, value in DEFAULTS.items()]
+
+
 @pytest.mark.parametrize("thing", [*parmap.__all__, *(f"aio.{name}" for name in aio.__all__)])
 def test_every_public_name_has_an_example(thing):
     """The docstring of a public name shows its use, in an example that is run."""
@@ -66,7 +75,8 @@ def test_every_public_name_has_an_example(thing):
 def anchors_in(text):
     """Return the anchors of the headings of *text*, as GitHub and MkDocs make them."""
     headings = re.findall(r"^#+ (.+)$", prose_of(text), re.MULTILINE)
-    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    words = (re.sub(r"[^\w\s-]", "", heading).strip().lower() for heading in headings)
+    return {heading.replace(" ", "-") for heading in words}
 
 
 @pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
