@@ -45,6 +45,20 @@ def test_page_runs_and_shows_what_it_says(name, tmp_path):
     assert done.returncode == 0, f"{name}\n{done.stdout}\n{done.stderr}"
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [(n, block.line) for n in SCRIPTS for block in blocks_of(TEXTS[n]) if block.needs],
+)
+def test_page_has_what_it_needs(name, line):
+    """A block that needs a library which may be absent is run where it is there."""
+    blocks = blocks_of(TEXTS[name])
+    (block,) = (block for block in blocks if block.line == line)
+    if block.absent:
+        pytest.skip(f"not installed: {', '.join(block.absent)}")
+
+    assert block.code[0] in documents.lines_of(TEXTS[name], blocks)
+
+
 @pytest.mark.parametrize("name", IN_NOTEBOOKS)
 def test_page_runs_in_a_notebook(name, tmp_path, monkeypatch):
     """The code blocks of a page about notebooks run as the cells of one, and give its values."""
