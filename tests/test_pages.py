@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from multiprocessing.pool import Pool
 
 import pytest
 from documents import DOCS, PAGES, ROOT, prose_of, words_in
@@ -60,6 +61,16 @@ def test_the_reference_has_every_option():
     rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| `([^`]+)` \|", page, re.MULTILINE)
 
     assert rows == [(name, repr(value)) for name, value in DEFAULTS.items()]
+
+
+def test_every_method_of_a_pool_has_its_counterpart():
+    """Who comes from multiprocessing.Pool finds each of its methods in a heading."""
+    page = (DOCS / "coming-from" / "multiprocessing.md").read_text("utf-8")
+    headings = " ".join(re.findall(r"^## (.+)$", page, re.MULTILINE))
+    methods = {name for name in vars(Pool) if not name.startswith("_")} - {"Process"}
+
+    assert {name for name in methods if f"`{name}`" not in headings} == set()
+    assert len(methods) > 9
 
 
 @pytest.mark.parametrize("thing", [*parmap.__all__, *(f"aio.{name}" for name in aio.__all__)])
