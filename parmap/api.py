@@ -130,7 +130,7 @@ def pstarmap(fn: Callable[..., R], iterable: Iterable[Iterable[Any]], /, **optio
 
     Args:
         fn: called once for each item of *iterable*, with what is in the item as its arguments.
-        iterable: an iterable of lists or tuples.
+        iterable: an iterable of lists or tuples; what is none fails its task, with TypeError.
         **options: as for `pmap`, with the same guarantees.
 
     Example:
@@ -239,6 +239,17 @@ def run_all(
 def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:
     """Return a function whose call `delayed(fn)(*args, **kwargs)` makes a task for `pcall`.
 
+    Nothing is called, and nothing copied: a task refers to its arguments until it runs.
+
+    Args:
+        fn: any callable.
+
+    Returns:
+        A function that returns `(fn, args, kwargs)`.
+
+    Raises:
+        TypeError: *fn* is not callable.
+
     Example:
         >>> from parmap import delayed
         >>> delayed(sorted)([2, 1], reverse=True)[1:]
@@ -254,6 +265,13 @@ def delayed(fn: Callable[..., R], /) -> Callable[..., Any]:
 
 def partition(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
     """Return the values in *results* and the Failures in it, each in their order.
+
+    Args:
+        results: what a map with `on_error="return"` gave, a list or an iterator.
+
+    Returns:
+        Two lists.  `failure.index` says where in the input a failure belongs; the values do not
+        know any more where they stood.
 
     Example:
         >>> from parmap import partition, pmap
@@ -275,6 +293,9 @@ def warm(workers: int | None = None) -> None:
 
     Args:
         workers: how many; as for `pmap`.
+
+    Raises:
+        ExecutorUnavailable: no worker process can be started here.
 
     Example:
         >>> from parmap import shutdown, warm

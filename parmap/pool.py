@@ -68,7 +68,7 @@ class _Tasks:
     def apply(
         self, fn: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] | None = None
     ) -> T:
-        """Return `fn(*args, **kwds)`, computed by a worker."""
+        """Return `fn(*args, **kwds)`, computed by a worker; raise what it raised."""
         return self.apply_async(fn, args, kwds).get()
 
     def apply_async(
