@@ -3,7 +3,7 @@
 The house, from the roof down; a module imports from its own folder and from those below:
 
     parmap/        the doors: each public function shapes its input and hands over
-                   api decorator lazy pool aio __main__
+                   api decorator lazy pool aio tracing __main__
     _choice/       from options and input to an executor; the only folder that knows all executors
                    options arguments awaiting launch background plan auto auto_facts auto_pool
                    auto_thread refusals comparison serial_or_parallel history
@@ -19,10 +19,12 @@ The house, from the roof down; a module imports from its own folder and from tho
                    plain_functions cloud_pickler reducers memmap generators shared_memory
                    locks_and_queues
     _engine/       the one loop, what it draws from, and what consumes it
-                   scheduler interfaces retries deadline source slices inbox submitted pump
-                   chunking results async_result driver
+                   scheduler interfaces retries deadline clocked source slices inbox submitted
+                   pump chunking results async_result driver
+    _views/        what a trace shows
+                   report page svg png chrome shapes drawing verdict figures words
     _observers/    who watches a call
-                   dispatch progress relay
+                   dispatch progress relay timeline lanes details
     _records/      what travels between the folders; standard library only
                    work events failure errors portable_exceptions callables stack_frames machine gil
                    c_modules written
@@ -44,6 +46,7 @@ if TYPE_CHECKING:  # for what reads the names without running this
     from .decorator import parallel
     from .lazy import picall, pistarmap
     from .pool import Pool
+    from .tracing import trace
 
 __version__ = "0.1.0"
 
@@ -56,6 +59,7 @@ _HOMES = {
     "decorator": ("parallel",),
     "lazy": ("picall", "pistarmap"),
     "pool": ("Pool",),
+    "tracing": ("trace",),
 }
 
 __all__ = [
@@ -76,6 +80,7 @@ __all__ = [
     "pstarmap",
     "rng",
     "shutdown",
+    "trace",
     "warm",
 ]
 

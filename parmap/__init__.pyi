@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Iterator
 from collections.abc import Iterable as It
 from concurrent.futures import Executor
 from multiprocessing.pool import Pool as ProcessPool
+from os import PathLike
 from typing import (
     Any,
     Generic,
@@ -23,6 +24,7 @@ from ._records.errors import ExecutorUnavailable as ExecutorUnavailable
 from ._records.errors import TaskTimeout as TaskTimeout
 from ._records.errors import WorkerCrashed as WorkerCrashed
 from ._records.failure import Failure as Failure
+from ._views.figures import Reading as _Reading
 from .pool import Pool as Pool
 
 __version__: str
@@ -244,6 +246,13 @@ class parallel_config:
     def __enter__(self) -> None: ...
     def __exit__(self, *_: object) -> None: ...
     def apply(self) -> None: ...
+
+class trace:
+    calls: list[_Reading]
+    def __init__(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *_: object) -> None: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
 
 class Parallel(Generic[P, R_co]):
     __wrapped__: Fn[P, R_co]

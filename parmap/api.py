@@ -13,7 +13,7 @@ import threading  # noqa: F401 - if first imported at the end of the program, it
 
 from ._choice.arguments import check_all, check_callable
 from ._choice.history import run_at_once
-from ._choice.options import DEFAULTS, check
+from ._choice.options import DEFAULTS, check, tracing
 from ._engine.results import collect
 from ._records.stack_frames import shorten
 from ._records.work import Call
@@ -225,7 +225,8 @@ def run_all(
 ) -> list[Any]:
     """Return the results of a call of *door*; *begun* is called with its run, if it has one."""
     source, options = check_all(door, call, iterables, given)
-    first = run_at_once(call, source) if options is DEFAULTS else None
+    at_once = options is DEFAULTS and tracing.get() is None
+    first = run_at_once(call, source) if at_once else None
     if first is not None and first.is_whole and source.is_over() and source.error is None:
         return first.values
     from ._choice.launch import launch

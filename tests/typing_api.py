@@ -25,6 +25,7 @@ from parmap import (
     pstarmap,
     rng,
     shutdown,
+    trace,
     warm,
 )
 
@@ -265,6 +266,10 @@ warm()
 warm(2)
 shutdown()
 assert_type(rng(), Any)
+with trace() as t:
+    assert_type(t, trace)
+assert_type(t.calls[0].gain, float)
+t.save("trace.html")
 assert_type(pmap(half, ints, seed=1), list[float])
 pmap(half, ints, seed="1")  # type: ignore[call-overload]
 

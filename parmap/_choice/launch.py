@@ -6,7 +6,7 @@ from functools import partial
 from time import monotonic
 
 from .._engine.scheduler import Run
-from .options import is_named
+from .options import is_named, tracing
 from .plan import choose, sizes
 
 TYPE_CHECKING = False
@@ -35,6 +35,31 @@ def launch(
     *asked*: the call itself named its executor.  *ordered*: its results are wanted in order.
     *loop*: see `choose`.
     """
+    how: Any = {"asked": asked, "ordered": ordered, "first": first, "loop": loop}
+    if (trace := tracing.get()) is None or (watch := trace.watch(call, source)) is None:
+        return _launch(call, source, options, observers=observers, **how)
+    from .._observers.dispatch import Observers
+
+    call.watch = watch
+    observers = Observers([*(observers or ()), watch])
+    try:
+        return _launch(call, source, options, observers=observers, **how)
+    except BaseException as error:  # none has begun
+        watch.refuse(error)
+        raise
+
+
+def _launch(
+    call: Call,
+    source: Feed,
+    options: dict[str, Any],
+    *,
+    asked: bool,
+    ordered: bool,
+    first: Report | None,
+    observers: Observers | None,
+    loop: Any,
+) -> Run:
     seconds = options["deadline"]
     end = 0.0 if seconds is None else monotonic() + float(seconds)  # to choose takes time, too
     if options["seed"] is not None:
@@ -57,6 +82,10 @@ def launch(
         executor = bounded = Bounded(executor, source, float(seconds), end)
         if bounded.is_coarse and options["chunksize"] == "auto":
             options = {**options, "chunksize": 1}  # which costs 50 to 300 us a task
+    if call.watch is not None:
+        from .._engine.clocked import Clocked
+
+        executor = Clocked(executor, call.watch)
     cut = sizes(call, options)
     run = Run(source, executor, cut, int(options["retries"]), watching, first)
     if options["progress"] is not False and observers is not None:

@@ -37,6 +37,10 @@ DEFAULTS: dict[str, Any] = {
 OWN_WORKERS = ("timeout", "max_tasks_per_worker")
 """Options that only workers of our own can honour."""
 
+tracing: ContextVar[Any] = ContextVar("parmap.tracing", default=None)
+"""The `parmap.trace` of the block that a call is made in; it lies here so that one look tells that
+there is none, and nothing of it is imported."""
+
 _process_wide: dict[str, Any] = {}
 _in_context: ContextVar[dict[str, Any] | None] = ContextVar("parmap.config", default=None)
 

@@ -95,6 +95,7 @@ class Feed:
         seconds: how long it took when it was asked last.
         is_slow: whether it takes so long that nothing should wait for it.
         was_slow: whether it may do so again: many inputs give some items at once, and then none.
+        spent: how long it took in all, as far as it is no matter of microseconds.
         asked: how long it took in all while tasks ran here, and `is_asked`: at this moment.
         wake: where `later` may be, set by the run, to be called by who has something for it.
     """
@@ -109,6 +110,7 @@ class Feed:
     fleeting = False
     seconds = 0.0
     is_slow = was_slow = False
+    spent = 0.0
     asked = 0.0
     is_asked = False
     wake: Callable[[], object]

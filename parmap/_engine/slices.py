@@ -163,6 +163,7 @@ class LazyItems:
         """Return the items that were drawn, and count them."""
         self._source.drawn += len(self.drawn)
         self._source.took(self._longest)
+        self._source.spent += self.seconds
         if self.drawn and is_fleeting(self.drawn[0]):
             self._source.fleeting = True
         return self.drawn

@@ -161,7 +161,9 @@ class Source(Feed):
                 now = perf_counter()
         except Exception as error:
             self.fail(error)
-        self.took(perf_counter() - began)
+        spent = perf_counter() - began
+        self.spent += spent
+        self.took(spent)
         return taken
 
 

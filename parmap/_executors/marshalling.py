@@ -71,7 +71,8 @@ class InProcess:
             initializer()
             self._initialized.add(get_ident())
         with self._settings():
-            return run_chunk(self._call, chunk, self._budget, self._status)
+            timed = self._call.watch is not None
+            return run_chunk(self._call, chunk, self._budget, self._status, None, timed)
 
 
 class Pickled:

@@ -83,6 +83,7 @@ class Processes(Executor):
         self.workers = self.window = workers
         self._budget, self._timeout, self._most = budget, timeout, most
         self._lease = Lease(TaskEnvironment(workers, limit_threads=True))
+        self.wake = self._lease.wake  # type: ignore[method-assign]
         self._call: SerializedCall | None = None
         self._words = LastWords(call)
         self._news: list[Report] = []
@@ -153,9 +154,6 @@ class Processes(Executor):
         news, self._news = self._news, []
         return news
 
-    def wake(self) -> None:
-        self._lease.wake()
-
     def recall(self) -> None:
         for worker in self._lease.busy():
             worker.status[STOP] = 1
@@ -201,6 +199,7 @@ class Processes(Executor):
         kind, chunk, call = message.kind, worker.chunk, self._call
         if kind == READY:
             worker.ready = True
+            _notice(call, "Started", worker.pid, worker.began)
         elif chunk is None or call is None:
             return
         elif kind == STALE:
@@ -222,7 +221,7 @@ class Processes(Executor):
             report = self._words.answered(worker, call.report(chunk, message))
             worker.served += len(report.values)
             if kind == DONE:
-                worker.has_loaded(report.seconds if chunk.start == LOAD else None)
+                _has_loaded(call, worker, report.seconds if chunk.start == LOAD else None)
             if chunk.start != LOAD:
                 self._news.append(report)
             if worker.status[RUNNING] == LEAVING:
@@ -264,6 +263,21 @@ class Processes(Executor):
 def _tell(call: SerializedCall | None) -> None:
     if call is not None and call.generators.untold:
         call.generators.tell()
+
+
+def _has_loaded(call: SerializedCall, worker: WorkerProcess, seconds: float | None) -> None:
+    """Note that *worker* has the function: loaded before its first task, in so many *seconds*."""
+    worker.has_loaded(seconds)
+    if seconds is not None:
+        _notice(call, "Loaded", worker.pid, seconds)
+
+
+def _notice(call: SerializedCall | None, name: str, *what: float) -> None:
+    """Tell of the event with this *name* who watches *call*, if somebody does."""
+    if call is not None and (watch := call.call.watch) is not None:
+        from .._records import events
+
+        watch(getattr(events, name)(perf_counter(), *what))
 
 
 def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:

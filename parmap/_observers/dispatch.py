@@ -42,7 +42,8 @@ class Observers(list["Observer"]):
         if done or loss is None:
             worker = report.worker or os.getpid()
             ran = worker, report.began, report.seconds, report.cpu, report.bytes
-            self.tell(Reported(perf_counter(), chunk.start, done, len(report.caught), *ran))
+            more = chunk.items, report.caught, report.timing
+            self.tell(Reported(perf_counter(), chunk.start, done, len(report.caught), *ran, *more))
         if loss is not None and done < len(chunk):
             self.lost(chunk.part(done), loss)
 

@@ -38,12 +38,13 @@ class Call:
     it returns, unless it is None, is called after the task.
 
     *seed* says which random numbers the tasks have; *relay*, which stays here, wants to hear what
-    they write in other processes, None: nobody does.  Neither is pickled with the rest: a worker
-    has the function already when the next call has others.  *awaited*: the tasks are of coroutine
-    functions, which run in this process.
+    they write in other processes, None: nobody does; *watch*, which stays here, too, is told by
+    executors of workers that start and load, and has each task timed, None: nobody watches.  None
+    of these is pickled with the rest: a worker has the function already when the next call has
+    others.  *awaited*: the tasks are of coroutine functions, which run in this process.
     """
 
-    __slots__ = ("awaited", "before", "fn", "initializer", "relay", "seed", "shape")
+    __slots__ = ("awaited", "before", "fn", "initializer", "relay", "seed", "shape", "watch")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Call:
         self.before = before
         self.seed = seed
         self.relay: Any = None
+        self.watch: Callable[[object], object] | None = None
         self.awaited = False
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -141,6 +143,43 @@ class Loss:
         self.traceback = traceback
 
 
+class Timing:
+    """What a report tells besides, of a call that is watched, in seconds of `perf_counter`.
+
+    The tasks up to *positions[i]*, those before the last mark apart, had run by *ends[i]*: each
+    alone, unless they are so short that they are timed together.  *thread* is that in which they
+    ran, 0 the caller's.  Of a worker that is sent messages: when it had *received* the request, had
+    *loaded* function and settings, and had *packed* the answer; the *peak* of its memory in bytes;
+    *sent*: bytes of the request; *unpacking*: seconds the caller took to read the answer.
+    """
+
+    __slots__ = (
+        *("ends", "loaded", "packed", "peak", "positions", "received", "sent", "thread"),
+        "unpacking",
+    )
+
+    def __init__(
+        self,
+        thread: int,
+        positions: list[int],
+        ends: list[float],
+        received: float = 0.0,
+        loaded: float = 0.0,
+        packed: float = 0.0,
+        peak: int = 0,
+        sent: int = 0,
+    ) -> None:
+        self.thread = thread
+        self.positions = positions
+        self.ends = ends
+        self.received = received
+        self.loaded = loaded
+        self.packed = packed
+        self.peak = peak
+        self.sent = sent
+        self.unpacking = 0.0
+
+
 class Report:
     """What became of the first `len(values)` tasks of *chunk*.
 
@@ -149,12 +188,12 @@ class Report:
     not tried, its time being up, or is lost if there is a *loss*.  *worker* is the process id of
     where they ran, 0 for the caller's, *began* when they began, in seconds of `perf_counter`;
     *bytes* counts the answer of a worker that sent one, *written* is what its tasks have written
-    there, as rows of records by the index of the task.
+    there, as rows of records by the index of the task; *timing* is there if the call is watched.
     """
 
     __slots__ = (
-        *("began", "bytes", "caught", "chunk", "cpu", "loss", "seconds", "values", "worker"),
-        "written",
+        *("began", "bytes", "caught", "chunk", "cpu", "loss", "seconds", "timing", "values"),
+        *("worker", "written"),
     )
 
     def __init__(
@@ -179,6 +218,7 @@ class Report:
         self.worker = worker
         self.bytes = 0
         self.written = written
+        self.timing: Timing | None = None
 
     @property
     def is_whole(self) -> bool:

@@ -12,7 +12,7 @@ from time import perf_counter
 from weakref import WeakValueDictionary
 
 from .._records.c_modules import pickle
-from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report
+from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report, Timing
 from .._records.written import NO_TASK
 from .channel import Message
 from .generators import Generators
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 RUN, FORGET, READY, DONE, REFUSED, UNREADABLE, LACKING, UNFIT, STALE = range(9)
 """RUN: header, see `SerializedCall.request`; body: the items.  FORGET: header: digests of calls
 that are over.  DONE: header: seconds, cpu, when it began, process id, whether what was caught is in
-the first buffer; body: the values.  Each header of an answer may end with a dict: what tasks have
-written, as rows of records by the index of the task.
+the first buffer, and the values of a `Timing` if the call is watched; body: the values.  Each
+header of an answer may end with a dict: what tasks have written, as rows of records by the index of
+the task.
 
 REFUSED: the function cannot be loaded, or the initializer raises.  UNREADABLE: the items cannot be
 unpickled.  LACKING: the worker has not the function, or not any more.  UNFIT: it cannot have the
@@ -62,7 +63,7 @@ class SerializedCall:
     """
 
     def __init__(self, call: Call, *, shared: bool = False, seconds: float | None = None) -> None:
-        self._call = call
+        self.call = call
         self._shared = shared
         self._terms = b"" if call.relay is None else call.relay.terms()
         self.generators = Generators(call)
@@ -76,7 +77,7 @@ class SerializedCall:
         raise PackingTooSlow(seconds)  # without what was packed by then, which the other holds
 
     def _pack(self, deadline: Deadline | None = None) -> None:
-        call, shared = self._call, self._shared
+        call, shared = self.call, self._shared
         loaded = "cloudpickle" in sys.modules
         began = perf_counter()
         buffers: list[memoryview] = []
@@ -159,7 +160,7 @@ class SerializedCall:
         function = self.digest, send_function, self._initializer, sizes, len(self._handles.fds)
         again = handles is not None and enter == NO_CHANGE  # the worker has them
         terms = None if again else self._terms
-        run = chunk.start, budget, timeout, self._call.seed
+        run = chunk.start, budget, timeout, self.call.seed, self.call.watch is not None
         header = function, run, enter, tracker is not None, terms
         return Message(RUN, header, items, buffers, fds)
 
@@ -180,10 +181,10 @@ class SerializedCall:
             if len(chunk) > 1:  # the scheduler will come again with less
                 raise pickle.PicklingError(str(error)) from error
             item = chunk.items[0]
-            if self._call.shape == "task":
+            if self.call.shape == "task":
                 parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
             else:
-                parts = {"args": item if self._call.shape == "args" else (item,)}
+                parts = {"args": item if self.call.shape == "args" else (item,)}
             bad = (name for name, part in parts.items() if not pickles(part, reducers))
             name = next(bad, "args")
             text = refusal(parts[name], name, cure(error), reducers)
@@ -199,8 +200,8 @@ class SerializedCall:
         written = answer.header[-1] if type(answer.header[-1]) is dict else None
         if written is not None:
             answer.header = answer.header[:-1]
-            if self._call.relay is not None:  # at once, for the rest may raise
-                self._call.relay.hear(NO_TASK, written.pop(NO_TASK, b""))
+            if self.call.relay is not None:  # at once, for the rest may raise
+                self.call.relay.hear(NO_TASK, written.pop(NO_TASK, b""))
         report = self._report(chunk, answer)
         report.written = written
         return report
@@ -215,8 +216,8 @@ class SerializedCall:
                 if missing is not None and learn(items, missing):
                     return Report(chunk, [])
             return _unsent(chunk, text)
-        seconds, cpu, began, worker, has_caught = answer.header
-        buffers = answer.buffers
+        seconds, cpu, began, worker, has_caught, *timing = answer.header
+        buffers, before = answer.buffers, perf_counter() if timing else 0.0
         try:
             caught = loads(buffers[0]) if has_caught else None
             values = loads(answer.body, buffers=buffers[has_caught:])
@@ -225,6 +226,9 @@ class SerializedCall:
             return _unsent(chunk, f"result arrived, but cannot be unpickled: {told}")
         report = Report(chunk, values, caught, seconds, cpu, None, began, worker)
         report.bytes = len(answer)
+        if timing:
+            report.timing = Timing(*timing[0])
+            report.timing.unpacking = perf_counter() - before
         return report
 
     def _refused(self, chunk: Chunk, answer: Message) -> Report:

@@ -69,7 +69,8 @@ def handle_request(
     """
     status[RUNNING] = LOADING
     began = perf_counter()
-    function, (start, budget, timeout, seed), enters, has_tracker, _ = request.header
+    function, (start, budget, timeout, seed, timed), enters, has_tracker, _ = request.header
+    size = len(request) if timed else 0
     digest, has_function, initializer, sizes, number = function
     buffers = request.buffers
     state = buffers.pop(0) if enters == messages.NEW_STATE else b""
@@ -105,8 +106,9 @@ def handle_request(
             where = "the initializer"
             if initializer is not None:
                 _initialize(call.obj.initializer, initializer, fresh)
+        loaded = perf_counter()
         if start != messages.LOAD:
-            status[SINCE] = perf_counter()
+            status[SINCE] = loaded
             status[RUNNING] = MOVING
         where = ""
         with handed(handles[number:]) if handles else nullcontext():
@@ -129,10 +131,14 @@ def handle_request(
     _granted = _granted or _limits()
     # Both may have brought values of context variables.
     tasks = call.obj if seed is None else call.obj.with_seed(seed)
-    report = call.run(arrived.run, run_chunk, tasks, chunk, budget, status, timeout)
+    report = call.run(arrived.run, run_chunk, tasks, chunk, budget, status, timeout, timed)
     if _limits() != _granted:  # the next task shall not have them
         status[RUNNING] = LEAVING
-    return _pack_report(report, [] if receive_fd else None)
+    answer = _pack_report(report, [] if receive_fd else None)
+    if (timing := report.timing) is not None:
+        marks = timing.thread, timing.positions, timing.ends
+        answer.header = (*answer.header, (*marks, began, loaded, perf_counter(), _peak(), size))
+    return answer
 
 
 def _import(chunk: Chunk, began: float) -> Message:
@@ -290,6 +296,16 @@ def _next(pipe: Channel, watch: select.poll) -> Message:
         if message.kind != messages.FORGET:
             return message
         _calls.drop(*message.header)
+
+
+def _peak() -> int:
+    """Return how much memory this process has had at most, in bytes; 0 where nobody says it."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _limits() -> list[tuple[int, int]]:

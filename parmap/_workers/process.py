@@ -76,7 +76,7 @@ class WorkerProcess:
         block: its status block, and *status* the status in there.
         chunk: the chunk it works at; None if it waits.
         served: how many tasks it has run.
-        ready: whether it has begun to answer.
+        ready: whether it has begun to answer; *began*: when it was started, by `perf_counter`.
         packages: what it is known to have imported, see `loading`, and *missing*, what it had not
             when it was asked last.
         ended_abruptly: whether it was killed because the program is at its end.
@@ -85,7 +85,7 @@ class WorkerProcess:
     def __init__(self, environment: TaskEnvironment) -> None:
         """Start the process; raise OSError if there cannot be one.  Does not wait for it."""
         self.functions: set[bytes] = set()
-        self.state = b""
+        self.state, self.began = b"", perf_counter()
         self.environment = environment
         self.told = False
         self.chunk: Chunk | None = None

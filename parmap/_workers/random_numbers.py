@@ -123,6 +123,7 @@ class Numbers:
         self.index: int | None = None
         self.thread = get_ident()
         self.call = Call(call.fn, call.shape, None, self._begin_task)
+        self.call.watch = call.watch
         self._seed: Any = call.seed
         self._before = call.before
         self._between = between

@@ -7,6 +7,7 @@ nothing else; the loop stops after the task during which its time runs out, or t
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 from contextvars import ContextVar
 from itertools import islice
 from time import perf_counter, thread_time
@@ -16,7 +17,7 @@ from .._engine.source import SLOW
 from .._records.callables import advise
 from .._records.errors import TaskTimeout
 from .._records.stack_frames import skip_ours, traceback_of
-from .._records.work import Call, Chunk, Report
+from .._records.work import Call, Chunk, Report, Timing
 from .status_block import MOVING, RUNNING, SINCE, STOP
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 
 BLOCK = 0.0005  # seconds that tasks without a look at the clock, or at the status, should take
+GRAIN = 0.0001  # the same of a call that is watched: what is shorter is timed together
 GROWTH = 4  # times the tasks of the last such block: they may be of another kind than the first
 
 nested: ContextVar[int] = ContextVar("parmap.nested", default=0)
@@ -38,17 +40,23 @@ loading: ContextVar[bool] = ContextVar("parmap.loading", default=False)
 
 
 def run_chunk(
-    call: Call, chunk: Chunk, budget: float, status: Status, timeout: float | None = None
+    call: Call,
+    chunk: Chunk,
+    budget: float,
+    status: Status,
+    timeout: float | None = None,
+    timed: bool = False,
 ) -> Report:
     """Run the tasks of *chunk* for about *budget* seconds; return what became of them.
 
-    A task that takes longer than *timeout* seconds has failed, if nobody has killed it before.
+    A task that takes longer than *timeout* seconds has failed, if nobody has killed it before.  If
+    they are *timed*, the report has a `Timing`.
 
     To look at the clock and to say which task runs takes 0.1 us.  When it began, and whether to
     stop, takes as long again: that is for each task only if it has a *timeout*.
     """
     if call.seed is not None:
-        return _with_numbers(run_chunk, call, chunk, budget, status, timeout)
+        return _with_numbers(run_chunk, call, chunk, budget, status, timeout, timed)
     values: list[object] = []
     caught: dict[int, Caught] = {}
     keep, results = values.append, call.results(chunk.items, chunk.start)
@@ -56,7 +64,8 @@ def run_chunk(
     began = now = perf_counter()
     deadline = began + (budget if timeout is None else min(budget, timeout))
     status[SINCE] = look = now
-    pause = BLOCK if timeout is None else 0.0
+    pause = 0.0 if timeout is not None else GRAIN if timed else BLOCK
+    timing = Timing(get_ident(), [], []) if timed else None
     for index in range(chunk.start, chunk.start + len(chunk.items)):
         status[RUNNING] = index
         try:
@@ -69,6 +78,9 @@ def run_chunk(
             keep(None)
         now = perf_counter()
         if now >= look:
+            if timing is not None:
+                timing.positions.append(len(values))
+                timing.ends.append(now)
             if now >= deadline or status[STOP]:
                 break
             status[SINCE] = now
@@ -80,7 +92,9 @@ def run_chunk(
     status[SINCE] = now
     status[RUNNING] = MOVING
     cpu = thread_time() - cpu_before
-    return Report(chunk, values, caught, now - began, cpu, None, began, os.getpid())
+    report = Report(chunk, values, caught, now - began, cpu, None, began, os.getpid())
+    report.timing = timing
+    return report
 
 
 def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) -> Report:
@@ -100,9 +114,14 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
     cpu_before = thread_time() if with_cpu else 0.0
     began = before = now = perf_counter()
     deadline, block = began + budget, 1
+    timing = Timing(0, [], []) if call.watch is not None else None
+    pause = BLOCK if timing is None else GRAIN
     while now < deadline and (done := len(values)) < size:
         if done:
-            block = min(GROWTH * block, 1 + int(block * BLOCK / (now - before + 1e-9)))
+            block = min(GROWTH * block, 1 + int(block * pause / (now - before + 1e-9)))
+            if timing is not None:
+                timing.positions.append(done)
+                timing.ends.append(now)
         before, end = now, min(done + block, size)
         try:
             # what came before an error is kept
@@ -134,7 +153,9 @@ def run_here(call: Call, chunk: Chunk, budget: float, *, with_cpu: bool = True) 
     elif type(items) is Slice and (done > size or (done < size and items.ends_at(done))):
         items = items.reaching(done)
         chunk = Chunk(chunk.start, items, chunk.attempts)
-    return Report(chunk, values, caught, seconds, cpu, None, began)
+    report = Report(chunk, values, caught, seconds, cpu, None, began)
+    report.timing = timing
+    return report
 
 
 def _with_numbers(run: Any, call: Call, chunk: Chunk, *args: Any, **options: Any) -> Report:
