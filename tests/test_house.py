@@ -244,7 +244,7 @@ def test_the_house_is_small():
         for path in MODULES.values()
     )
 
-    assert lines <= 9_450
+    assert lines <= 9_900
 
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-EXECUTORS = ("auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib")
+CLUSTERS = ("dask", "ray")
+EXECUTORS = (
+    *("auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib"),
+    *CLUSTERS,
+)
 DEFAULTS: dict[str, Any] = {
     "executor": "auto",
     "workers": None,
@@ -253,7 +257,10 @@ def _check_together(options: dict[str, Any]) -> None:
     executor = options["executor"]
     lent = not isinstance(executor, str)
     for name in OWN_WORKERS:
-        if options[name] is not None and (lent or executor not in ("auto", "processes")):
+        able = ("auto", "processes", *(CLUSTERS if name == "timeout" else ()))
+        if options[name] is not None and not is_named(executor, *able):
+            if lent and name == "timeout" and type(executor).__module__.startswith("distributed."):
+                continue
             raise ValueError(
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
                 f"be killed and replaced one by one; got executor={short_repr(executor)}"

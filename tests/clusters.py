@@ -1,0 +1,67 @@
+"""Real clusters for the tests, of a few processes on 127.0.0.1, which end with the tests."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+PATIENCE = 60.0  # seconds until all of a cluster must have answered
+WORKERS = 2
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def program(*words, **options):
+    """Run a program in a group of its own until the block ends; nothing of it is left then."""
+    process = subprocess.Popen(
+        [sys.executable, *words], start_new_session=True, stdout=subprocess.DEVNULL, **options
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(reached, what):
+    """Wait until *reached* returns something, and return it."""
+    end = time.monotonic() + PATIENCE
+    while not (found := reached()):
+        if time.monotonic() > end:
+            pytest.fail(f"{what} did not come within {PATIENCE} s")
+        time.sleep(0.05)
+    return found
+
+
+@contextlib.contextmanager
+def dask(workers=WORKERS):
+    """Yield a client of a scheduler and so many *workers* with a nanny and one thread each.
+
+    `client.programs` are the processes of the workers' nannies.
+    """
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with contextlib.ExitStack() as stack:
+        scheduler = ("-m", "dask", "scheduler", "--no-dashboard", "--no-jupyter")
+        stack.enter_context(program(*scheduler, "--host", "127.0.0.1", "--port", address[16:]))
+        worker = ("-m", "dask", "worker", address, "--host", "127.0.0.1")
+        for _ in range(workers):
+            stack.enter_context(program(*worker, "--nthreads", "1", "--no-dashboard"))
+        client = stack.enter_context(distributed.Client(address, timeout=PATIENCE))
+        client.wait_for_workers(workers, timeout=PATIENCE)
+        yield client
