@@ -128,11 +128,9 @@ def test_deap(pool):
 
 
 def test_nevergrad(pool):
-    """`executor=` of nevergrad, which submits and polls futures: the same recommendation.
-
-    It tells its optimizer of results as they end.  What a random search asks for next depends on
-    none of them, nor does the best of all on their order.
-    """
+    """`executor=` of nevergrad, which submits and polls futures: the same recommendation."""
+    # It tells its optimizer of results as they end.  What a random search asks for next depends on
+    # none of them, nor does the best of all on their order.
     nevergrad = importlib.import_module("nevergrad")
 
     def recommendation(**given):
