@@ -162,7 +162,8 @@ def _pool(call: Call, name: str, workers: int | None) -> Executor:
     if name != "joblib":  # which counts as it is configured
         interpreter()
         workers = count(workers, usable_cpus())
-    return _adapter(name)(call, workers)
+    pool: Executor = _adapter(name)(call, workers)
+    return pool
 
 
 def prestart(workers: int | None) -> None:
@@ -263,12 +264,13 @@ def _cluster(call: Call, name: str, options: dict[str, Any], lent: Any = None) -
     """Return the adapter for a cluster, which counts its workers itself."""
     _check_depth(name)
     workers, timeout = options["workers"], options["timeout"]
-    return _adapter(name)(
+    made: Executor = _adapter(name)(
         call,
         workers=None if workers is None else count(workers, 1),
         lent=lent,
         timeout=None if timeout is None else float(timeout),
     )
+    return made
 
 
 LENDERS = {
@@ -300,7 +302,8 @@ def _borrowed(call: Call, instance: Any, options: dict[str, Any]) -> Executor:
             if adapter.accepts(instance):
                 if name in CLUSTERS:
                     return _cluster(call, name, options, instance)
-                return adapter(call, lent=instance)
+                executor: Executor = adapter(call, lent=instance)
+                return executor
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
         "multiprocessing.pool.Pool, joblib.Parallel or distributed.Client, got "
