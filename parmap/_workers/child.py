@@ -234,7 +234,7 @@ def _portable(caught: Caught) -> Caught:
 
     from .._records.portable_exceptions import portable
 
-    return replace(caught, exception=portable(caught.exception, dumps, loads))
+    return replace(caught, exception=portable(caught.exception, dumps, loads, bare=True))
 
 
 def main(channel: int, block: int, line: int) -> None:
