@@ -12,6 +12,7 @@ from operator import index
 
 from .._records.callables import asynchronous
 from .._records.errors import short_repr
+from .._records.machine import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +69,13 @@ def over(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(inner.get("executor", ""), str):
         outer = {**outer, "workers": None}  # an instance has its own
     return {**outer, **inner}
+
+
+def is_cluster(executor: object) -> bool:
+    """Tell whether *executor* is a cluster's engine, by name or as an instance."""
+    if isinstance(executor, str):
+        return executor in CLUSTERS
+    return isinstance(executor, getattr(imported("distributed"), "Client", ()))
 
 
 def is_named(executor: object, *names: str) -> bool:
@@ -257,10 +265,8 @@ def _check_together(options: dict[str, Any]) -> None:
     executor = options["executor"]
     lent = not isinstance(executor, str)
     for name in OWN_WORKERS:
-        able = ("auto", "processes", *(CLUSTERS if name == "timeout" else ()))
-        if options[name] is not None and not is_named(executor, *able):
-            if lent and name == "timeout" and type(executor).__module__.startswith("distributed."):
-                continue
+        able = name == "timeout" and is_cluster(executor)
+        if options[name] is not None and not (able or is_named(executor, "auto", "processes")):
             raise ValueError(
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
                 f"be killed and replaced one by one; got executor={short_repr(executor)}"

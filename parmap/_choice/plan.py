@@ -10,7 +10,7 @@ from sys import maxsize
 from threading import current_thread, main_thread
 from time import perf_counter
 
-from .._engine.chunking import SOLO, Sizes, budget
+from .._engine.chunking import FAR, SOLO, Sizes, budget
 from .._executors.serial import Serial
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
@@ -19,7 +19,7 @@ from .._workers.tasks import loading, nested
 from .auto import Auto
 from .auto_facts import can_start
 from .history import keep_sizes, last_sizes
-from .options import CLUSTERS, OWN_WORKERS
+from .options import CLUSTERS, OWN_WORKERS, is_cluster
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -134,6 +134,7 @@ def sizes(call: Call, options: dict[str, Any]) -> Sizes:
         last.cost if last else None,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
+        far=FAR if is_cluster(options["executor"]) else 1.0,
     )
     keep_sizes(call.fn, learning)
     return learning

@@ -24,6 +24,7 @@ from functools import partial
 from queue import Empty
 from time import monotonic
 
+from .._engine.chunking import FAR, budget
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
 from .._records.work import Loss, Report
 from .._workers.tasks import nested
@@ -48,6 +49,8 @@ class Cluster(Queued):
     Besides what `Queued` asks for, an adapter says how to `_put` bytes, and how to `_count` the
     workers.  Its `_result` raises BrokenExecutor if a worker has died.
     """
+
+    far = FAR
 
     def __init__(
         self, call: Call, engine: Any, most: int | None = None, timeout: float | None = None
@@ -115,6 +118,8 @@ class Cluster(Queued):
     def _look_after_workers(self, dead: set[Any]) -> None:  # noqa: ARG002 - the engine knows
         self._look_at = monotonic() + ROUND
         workers, self.workers = self.workers, self._capacity()
+        assert isinstance(self._marshaller, Pickled)
+        self._marshaller.budget = budget(self.workers, far=self.far)
         if self.workers > workers:
             self.wake()
         for number, (chunk, handle) in list(self._pending.items()):

@@ -96,7 +96,7 @@ class Pickled:
         goes with each chunk, too.  The *options* are those of `handle_in_pool`.
         """
         self._serialized = SerializedCall(call)
-        self._budget = budget
+        self.budget = budget
         self._timeout = timeout
         level = nested.get() + 1
         self._perform = partial(handle_in_pool, level=level, **options)
@@ -110,7 +110,7 @@ class Pickled:
         self._serialized.generators.tell()
         perform = perform or self._perform
         try:
-            request = self._serialized.request(chunk, self._budget, self._timeout)
+            request = self._serialized.request(chunk, self.budget, self._timeout)
         except pickle.PicklingError as error:
             raise Unsendable(str(error)) from error
         (data,) = request.buffers

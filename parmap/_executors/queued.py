@@ -41,12 +41,14 @@ class Queued(Executor):
     changes, it sets `workers` and calls `wake`, so that new workers get chunks at once.
     """
 
+    far = 1.0  # how many times longer a chunk takes than in a pool of this machine
+
     def __init__(self, call: Call, workers: int | None = None, lent: Any = None) -> None:
         """Use the pool *lent*; without one, an adapter makes its own, of so many *workers*."""
         self.workers = max_workers(lent) if workers is None else workers
         self._ours = lent is None
         self._pool = lent
-        self._marshaller = self._marshal(call, budget(self.workers))
+        self._marshaller = self._marshal(call, budget(self.workers, far=self.far))
         self._numbers = count()
         self._pending: dict[int, tuple[Chunk, Any]] = {}  # with what `_send` returned
         self._completed: SimpleQueue[tuple[int | None, Any]] = SimpleQueue()  # None: `wake`
