@@ -243,22 +243,31 @@ def test_a_large_function_crosses_once_to_each_worker(client):
     results = pimap(size, range(400), executor=client, chunksize=20, buffersize=100)
     with contextlib.closing(results):
         assert next(results) == len(weight)
-        large = client.run_on_scheduler(large_tasks)
-        received = sum(client.run(received_bytes).values())
+        large = large_tasks(client)
+        received = received_bytes(client)
         assert list(results) == [len(weight) + x for x in range(1, 400)]
-        assert sum(client.run(received_bytes).values()) == received
-        assert client.run_on_scheduler(large_tasks) == large
+        assert received_bytes(client) == received
+        assert large_tasks(client) == large
 
-    assert large == [2]  # how many workers have what is large
+    assert large == [2]
     assert is_clean(client)
 
 
-def large_tasks(dask_scheduler):
-    return [len(t.who_has) for t in dask_scheduler.tasks.values() if t.nbytes > 10**6]
+def large_tasks(client):
+    """Return how many workers have what is large, of each that is."""
+    return client.run_on_scheduler(
+        lambda dask_scheduler: [
+            len(task.who_has) for task in dask_scheduler.tasks.values() if task.nbytes > 10**6
+        ]
+    )
 
 
-def received_bytes(dask_worker):
-    return sum(entry["total"] for entry in dask_worker.transfer_incoming_log)
+def received_bytes(client):
+    """Return how many bytes workers have had from each other."""
+    read = client.run(
+        lambda dask_worker: sum(entry["total"] for entry in dask_worker.transfer_incoming_log)
+    )
+    return sum(read.values())
 
 
 def test_large_items_go_beside_the_graph(client):
@@ -380,12 +389,12 @@ def test_a_map_in_a_task_of_ours(client, executor):
 def test_a_worker_that_is_killed_loses_nothing(fragile, tmp_path):
     """One worker gets SIGKILL in the middle of a map, and the result is complete."""
     before = pids(fragile)
-    results = pimap(partial(log_pid, tmp_path / "log"), range(2000), executor=fragile, chunksize=20)
+    results = pimap(partial(log_pid, tmp_path / "log"), range(600), executor=fragile, chunksize=2)
     found = [next(results)]
     work.wait_until(lambda: len(set(lines(tmp_path / "log"))) == 2, "both workers to have a task")
     os.kill(before.pop(), signal.SIGKILL)
 
-    assert found + list(results) == list(range(2000))
+    assert found + list(results) == list(range(600))
     assert is_clean(fragile)
 
 
@@ -393,7 +402,7 @@ def test_a_worker_that_is_killed_loses_nothing(fragile, tmp_path):
 def test_culprits_are_named_and_no_innocents(fragile):
     """Tasks that kill their worker fail, each by name; two workers may die, all else is done."""
     culprits = {7, 30, 31, 150, 290}
-    began = fragile.run_on_scheduler(ended_workers)
+    before = ended_workers(fragile)
 
     results = pmap(partial(kill_itself, culprits), XS, executor=fragile, on_error="return")
 
@@ -404,12 +413,12 @@ def test_culprits_are_named_and_no_innocents(fragile):
     assert [r for x, r in enumerate(results) if x not in culprits] == [
         2 * x for x in XS if x not in culprits
     ]
-    assert 1 <= fragile.run_on_scheduler(ended_workers) - began <= 2
+    assert 1 <= ended_workers(fragile) - before <= 2
 
 
-def ended_workers(dask_scheduler):
+def ended_workers(client):
     """Return how many workers have gone so far."""
-    return sum(event["action"] == "remove-worker" for _, event in dask_scheduler.get_events("all"))
+    return sum(event["action"] == "remove-worker" for _, event in client.get_events("all"))
 
 
 def test_a_crash_raises(fragile):
@@ -453,11 +462,11 @@ def test_a_worker_that_joins_gets_work(tmp_path):
 
 def test_a_worker_that_is_retired_loses_nothing(fragile, tmp_path):
     """A worker that is retired in the middle of a map leaves the rest to the other."""
-    results = pimap(partial(log_pid, tmp_path / "log"), range(2000), executor=fragile, chunksize=20)
+    results = pimap(partial(log_pid, tmp_path / "log"), range(600), executor=fragile, chunksize=2)
     found = [next(results)]
     fragile.retire_workers([next(iter(fragile.nthreads()))])
 
-    assert found + list(results) == list(range(2000))
+    assert found + list(results) == list(range(600))
     assert is_clean(fragile)
 
 

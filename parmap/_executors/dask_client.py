@@ -68,7 +68,7 @@ class DaskClient:
                 request = await self._scatter(request, workers=[sent.address])
             out = await sent.result(perform, request, *more)
         except BaseException as error:  # Dask's own CancelledError is none of Exception
-            out = error
+            out = error.with_traceback(None)  # its frames have the future, and the client has it
         self._has[sent.address] -= 1
         done(out)
 
