@@ -233,33 +233,21 @@ def test_an_endless_input_is_drawn_as_it_is_read(client):
     assert is_clean(client)
 
 
-def test_a_large_function_crosses_once_to_each_worker(client):
-    """A function with 100 MB in it is put once, all workers have it, and chunks are small."""
-    weight = os.urandom(100_000_000)
-
-    def size(x):
-        return len(weight) + x
-
-    results = pimap(size, range(400), executor=client, chunksize=20, buffersize=100)
-    with contextlib.closing(results):
-        assert next(results) == len(weight)
-        large = large_tasks(client)
-        received = received_bytes(client)
-        assert list(results) == [len(weight) + x for x in range(1, 400)]
-        assert received_bytes(client) == received
-        assert large_tasks(client) == large
-
-    assert large == [2]
-    assert is_clean(client)
-
-
-def large_tasks(client):
-    """Return how many workers have what is large, of each that is."""
-    return client.run_on_scheduler(
-        lambda dask_scheduler: [
-            len(task.who_has) for task in dask_scheduler.tasks.values() if task.nbytes > 10**6
-        ]
+def test_a_large_function_crosses_once_to_each_worker(client, monkeypatch):
+    """A function with 100 MB in it is put once, and each worker has it once."""
+    weight, put = os.urandom(100_000_000), []
+    scatter = type(client).scatter
+    monkeypatch.setattr(
+        type(client), "scatter", lambda *args, **where: put.append(args) or scatter(*args, **where)
     )
+    before = received_bytes(client)
+
+    found = pmap(lambda x: len(weight) + x, range(400), executor=client, chunksize=1)
+
+    assert found == [len(weight) + x for x in range(400)]
+    assert len(put) == 1
+    assert received_bytes(client) - before < 1.5 * len(weight)  # one had it from the other
+    assert is_clean(client)
 
 
 def received_bytes(client):
