@@ -38,7 +38,8 @@ class DaskClient:
         self.looking = False
         self._client = client
         self._has: Counter[str] = Counter()  # how many chunks each worker has
-        self._function: tuple[bytes, Any] = b"", None  # that all workers have, and its future
+        self._function: tuple[bytes, Any] = b"", None  # one worker has it, and this future tells
+        self._copies: dict[str, Any] = {}  # of it, by the address of the worker, for its chunks
         self._lock = asyncio.Lock()
 
     async def look(self, changed: Callable[[], object] = int) -> None:
@@ -63,7 +64,7 @@ class DaskClient:
             has, threads = self._has, self.threads
             sent.address = min(threads, key=lambda one: has[one] / threads[one])
             has[sent.address] += 1
-            more = [await self._everywhere(data) for data in function]
+            more = [await self._function_at(sent.address, data) for data in function]
             if len(request) > LARGE:
                 request = await self._scatter(request, workers=[sent.address])
             out = await sent.result(perform, request, *more)
@@ -75,14 +76,25 @@ class DaskClient:
     async def forget(self) -> None:
         """Let the workers forget the function."""
         self._function = b"", None
+        self._copies.clear()
 
-    async def _everywhere(self, data: bytes) -> Any:
-        """Return the future of *data*, which all workers have; they get it again if it was lost."""
+    async def _function_at(self, address: str, data: bytes) -> Any:
+        """Return the future of *data* at one worker, which has it from another.
+
+        Each has a key of its own: where several have the same one, Dask takes it from those who do
+        not need it at the moment, and they would fetch it again.
+        """
         async with self._lock:
             known, future = self._function
             if known is not data or future.status != "finished":
-                self._function = data, await self._scatter(data, broadcast=True)
-            return self._function[1]
+                self._function = data, await self._scatter(data)
+                self._copies.clear()
+        copy = self._copies.get(address)
+        if copy is None or copy.status in ("cancelled", "error", "lost"):
+            key = f"parmap-function-{uuid4().hex}"
+            at = {"workers": [address], "key": key, "pure": False}
+            copy = self._copies[address] = self._client.submit(bytes, self._function[1], **at)
+        return copy
 
     async def _scatter(self, data: Any, **where: Any) -> Any:
         return await self._client.scatter(data, hash=False, asynchronous=True, **where)
