@@ -14,6 +14,7 @@ from functools import partial
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
+import clusters
 import pytest
 import work
 from worlds import forget, slow  # noqa: F401 - fixtures
@@ -165,6 +166,9 @@ BORROWED = {
 OWN = ["auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib"]
 EVERYWHERE = OWN + list(BORROWED)
 
+# Each of these is started once, when the first test asks for it: `pytest -m clusters`.
+CLUSTERS = {"dask": clusters.dask}
+
 # Where the tasks run in other processes, and where each call starts a pool of its own.
 ABROAD = [
     "processes",
@@ -190,7 +194,7 @@ class Where:
 
     @property
     def abroad(self):
-        return self.name in ABROAD
+        return self.name in ABROAD or self.name in CLUSTERS
 
     @property
     def borrowed(self):
@@ -204,6 +208,11 @@ class Where:
         return self.options if self.borrowed else self.options | {"workers": n}
 
 
+def and_clusters(names):
+    """Return *names*, and those of the clusters, which are for `pytest -m clusters`."""
+    return [*names, *(pytest.param(name, marks=pytest.mark.clusters) for name in CLUSTERS)]
+
+
 @pytest.fixture(scope="session")
 def places():
     """Return a function from the name of a place to the place; instances are made once."""
@@ -215,6 +224,11 @@ def places():
                 if name == "joblib":
                     pytest.importorskip("joblib", reason="joblib is not installed")
                 return Where(name, {"executor": name, "workers": 2})
+            if name in CLUSTERS:
+                if name not in made:
+                    stack.enter_context(CLUSTERS[name]())
+                    made[name] = Where(name, {"executor": name})
+                return made[name]
             if name not in made:
                 instance, close = BORROWED[name]()
                 stack.callback(close)
@@ -224,31 +238,31 @@ def places():
         yield place
 
 
-@pytest.fixture(params=EVERYWHERE)
+@pytest.fixture(params=and_clusters(EVERYWHERE))
 def where(request, places):
     """Every place where tasks can run."""
     return places(request.param)
 
 
-@pytest.fixture(params=[name for name in EVERYWHERE if name not in COSTLY])
+@pytest.fixture(params=and_clusters(name for name in EVERYWHERE if name not in COSTLY))
 def where_cheaply(request, places):
     """The places that are there already when a call begins."""
     return places(request.param)
 
 
-@pytest.fixture(params=ABROAD)
+@pytest.fixture(params=and_clusters(ABROAD))
 def abroad(request, places):
     """Every place where tasks run in other processes."""
     return places(request.param)
 
 
-@pytest.fixture(params=[name for name in ABROAD if name not in COSTLY])
+@pytest.fixture(params=and_clusters(name for name in ABROAD if name not in COSTLY))
 def abroad_cheaply(request, places):
     """The places in other processes that are there already when a call begins."""
     return places(request.param)
 
 
-@pytest.fixture(params=SIDE_BY_SIDE)
+@pytest.fixture(params=and_clusters(SIDE_BY_SIDE))
 def side_by_side(request, places):
     """Every place that runs two tasks at the same time."""
     return places(request.param)

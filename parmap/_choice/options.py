@@ -12,13 +12,18 @@ from operator import index
 
 from .._records.callables import asynchronous
 from .._records.errors import short_repr
+from .._records.machine import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 
-EXECUTORS = ("auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib")
+CLUSTERS = ("dask", "ray")
+EXECUTORS = (
+    *("auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib"),
+    *CLUSTERS,
+)
 DEFAULTS: dict[str, Any] = {
     "executor": "auto",
     "workers": None,
@@ -68,6 +73,13 @@ def over(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(inner.get("executor", ""), str):
         outer = {**outer, "workers": None}  # an instance has its own
     return {**outer, **inner}
+
+
+def is_cluster(executor: object) -> bool:
+    """Tell whether *executor* is a cluster's engine, by name or as an instance."""
+    if isinstance(executor, str):
+        return executor in CLUSTERS
+    return isinstance(executor, getattr(imported("distributed"), "Client", ()))
 
 
 def is_named(executor: object, *names: str) -> bool:
@@ -257,7 +269,8 @@ def _check_together(options: dict[str, Any]) -> None:
     executor = options["executor"]
     lent = not isinstance(executor, str)
     for name in OWN_WORKERS:
-        if options[name] is not None and (lent or executor not in ("auto", "processes")):
+        able = name == "timeout" and is_cluster(executor)
+        if options[name] is not None and not (able or is_named(executor, "auto", "processes")):
             raise ValueError(
                 f"{name}={options[name]!r} needs executor='processes' or 'auto', whose workers can "
                 f"be killed and replaced one by one; got executor={short_repr(executor)}"

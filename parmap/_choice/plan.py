@@ -10,7 +10,7 @@ from sys import maxsize
 from threading import current_thread, main_thread
 from time import perf_counter
 
-from .._engine.chunking import SOLO, Sizes, budget
+from .._engine.chunking import FAR, SOLO, Sizes, budget
 from .._executors.serial import Serial
 from .._records.errors import ExecutorUnavailable, short_repr
 from .._records.machine import imported, interpreter, usable_cpus
@@ -19,14 +19,13 @@ from .._workers.tasks import loading, nested
 from .auto import Auto
 from .auto_facts import can_start
 from .history import keep_sizes, last_sizes
-from .options import OWN_WORKERS
+from .options import CLUSTERS, OWN_WORKERS, is_cluster
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from .._engine.interfaces import Executor, Feed
-    from .._executors.queued import Queued
     from .._records.work import Call
     from .auto_facts import Tell
     from .serial_or_parallel import Choice
@@ -83,7 +82,7 @@ def _choose(
             return _own_processes(call, 1, source, options), "nested in a worker"
         return Serial(call, SOLO), "nested in a worker"
     if not isinstance(name, str):
-        return _borrowed(call, name), why
+        return _borrowed(call, name, options), why
     if name == "serial":
         if call.seed is not None and current_thread().name.startswith("parmap-"):
             from .._executors.marshalling import SHARED
@@ -98,6 +97,8 @@ def _choose(
         _check_depth(name)
         with starting(name):
             return _pool(call, name, workers), why
+    if name in CLUSTERS:
+        return _cluster(call, name, options), why
     workers = count(workers, usable_cpus())
     if name == "processes":
         return _own_processes(call, workers, source, options), why
@@ -133,6 +134,7 @@ def sizes(call: Call, options: dict[str, Any]) -> Sizes:
         last.cost if last else None,
         contain_failures=contain_failures(options),
         most=options["max_tasks_per_worker"],
+        far=FAR if is_cluster(options["executor"]) else 1.0,
     )
     keep_sizes(call.fn, learning)
     return learning
@@ -161,7 +163,8 @@ def _pool(call: Call, name: str, workers: int | None) -> Executor:
     if name != "joblib":  # which counts as it is configured
         interpreter()
         workers = count(workers, usable_cpus())
-    return _adapter(name)(call, workers)
+    pool: Executor = _adapter(name)(call, workers)
+    return pool
 
 
 def prestart(workers: int | None) -> None:
@@ -258,15 +261,38 @@ def _elsewhere(call: Call, workers: int, source: Feed, options: dict[str, Any]) 
         return Serial(call, SOLO) if call.seed is not None else _threads(call, workers)
 
 
+def _cluster(call: Call, name: str, options: dict[str, Any], lent: Any = None) -> Executor:
+    """Return the adapter for a cluster, which counts its workers itself."""
+    _check_depth(name)
+    workers, timeout = options["workers"], options["timeout"]
+    made: Executor = _adapter(name)(
+        call,
+        workers=None if workers is None else count(workers, 1),
+        lent=lent,
+        timeout=None if timeout is None else float(timeout),
+    )
+    return made
+
+
 LENDERS = {
     "concurrent.futures": "futures",
     "multiprocessing.pool": "multiprocessing",
     "joblib": "joblib",
+    "distributed": "dask",
 }
 """By the module that an executor of the caller's comes from, its adapter."""
 
+ADAPTERS = {
+    "futures": "Futures",
+    "multiprocessing": "Pool",
+    "joblib": "Joblib",
+    "dask": "Dask",
+    "ray": "Ray",
+}
+"""By the name of an executor, which is that of its module in `_executors`, the class in there."""
 
-def _borrowed(call: Call, instance: Any) -> Executor:
+
+def _borrowed(call: Call, instance: Any, options: dict[str, Any]) -> Executor:
     """Return the adapter for an executor of the caller's, looked up only where it can come from."""
     for library, name in LENDERS.items():
         if imported(library) is not None:
@@ -275,22 +301,19 @@ def _borrowed(call: Call, instance: Any) -> Executor:
             except ImportError:  # this thread is in the middle of importing the library
                 continue
             if adapter.accepts(instance):
-                return adapter(call, lent=instance)
+                if name in CLUSTERS:
+                    return _cluster(call, name, options, instance)
+                executor: Executor = adapter(call, lent=instance)
+                return executor
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
-        f"multiprocessing.pool.Pool or joblib.Parallel, got {short_repr(instance)}"
+        "multiprocessing.pool.Pool, joblib.Parallel or distributed.Client, got "
+        f"{short_repr(instance)}"
     )
 
 
-def _adapter(name: str) -> type[Queued]:
-    if name == "futures":
-        from .._executors.futures import Futures
+def _adapter(name: str) -> Any:
+    """Return the class in the module of that name in `_executors`."""
+    from importlib import import_module
 
-        return Futures
-    if name == "multiprocessing":
-        from .._executors.multiprocessing import Pool
-
-        return Pool
-    from .._executors.joblib import Joblib
-
-    return Joblib
+    return getattr(import_module(f"parmap._executors.{name}"), ADAPTERS[name])

@@ -25,6 +25,11 @@ CONTAINED = 0.005
 """Seconds of work in a chunk of a call that is asked to contain failures.  What a worker has done
 and not sent yet when it dies, runs again: that are tasks of less than this."""
 
+FAR = 25.0
+"""Times the work in a chunk where a cluster's engine hands it out: through client, scheduler and
+network that takes 3 to 5 ms of processor time, more than half of it the caller's.  More would hand
+out results later, and leave a cluster busy for longer after a call that was given up."""
+
 SOLO = 0.5
 """Seconds of work in a chunk where nothing runs beside it, that could wait for it to end."""
 
@@ -36,24 +41,26 @@ SHARE = 0.5
 """Weight of the newest chunk in the running estimate of the cost of a task."""
 
 
-def target(workers: int, *, contain_failures: bool = False) -> float:
-    """Return the seconds of work in a chunk for one of *workers* workers."""
-    return max(CONTAINED if contain_failures else TARGET, 1.5 * DISPATCH * workers)
+def target(workers: int, *, contain_failures: bool = False, far: float = 1.0) -> float:
+    """Return the seconds of work in a chunk for one of *workers* workers, *far* away."""
+    return far * max(CONTAINED if contain_failures else TARGET, 1.5 * DISPATCH * workers)
 
 
-def budget(workers: int, *, contain_failures: bool = False) -> float:
+def budget(workers: int, *, contain_failures: bool = False, far: float = 1.0) -> float:
     """Return the seconds after which a worker hands back the rest of a chunk.
 
     More makes a wrong guess dearer, and a crash too, which costs the results that were not sent
     yet; less splits chunks for noise.
     """
-    return target(workers, contain_failures=contain_failures) * (1 if contain_failures else 2)
+    seconds = target(workers, contain_failures=contain_failures, far=far)
+    return seconds * (1 if contain_failures else 2)
 
 
 class Sizes:
     """Chooses the size of each chunk of one call: *fixed*, or learnt if that is None; at *most*.
 
-    *known* is what a task of an earlier call took, in seconds: for the first chunk a guess.
+    *known* is what a task of an earlier call took, in seconds: for the first chunk a guess.  *far*
+    is 1, or `FAR`.
     """
 
     def __init__(
@@ -63,7 +70,9 @@ class Sizes:
         *,
         contain_failures: bool = False,
         most: int | None = None,
+        far: float = 1.0,
     ) -> None:
+        self._far = far
         self._fixed = fixed
         self._contain_failures = contain_failures
         self._most = most
@@ -89,16 +98,19 @@ class Sizes:
         if self.cost is None:
             return 1
         alone = workers == 1 and remaining is not None and not self._contain_failures
-        seconds = SOLO if alone else target(workers, contain_failures=self._contain_failures)
+        seconds = SOLO if alone else self._target(workers)
         size = min(ceil(seconds / max(self.cost, 1e-9)), GROWTH * self._largest)
         if remaining is not None and workers > 1:
             # Towards the end, smaller pieces; but none so small that sending it counts, unless
             # little is to be lost with a worker.
             self._fair = self._fair or ceil(remaining / workers)
-            small = 0 if self._contain_failures else ceil(BRIEF / max(self.cost, 1e-9))
+            small = 0 if self._contain_failures else ceil(self._far * BRIEF / max(self.cost, 1e-9))
             brief = min(small, self._fair)
             size = min(size, max(brief, ceil(remaining / (2 * workers))))
         return max(1, size)
+
+    def _target(self, workers: int) -> float:
+        return target(workers, contain_failures=self._contain_failures, far=self._far)
 
     def horizon(self, window: int) -> int:
         """Return how many tasks keep *window* chunks out, and as many again waiting to be read."""

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .._wire.channel import Message
 
 
+LARGE = 2**16
+"""Bytes of a function from which on it is put once, and referred to: before, to look it up where it
+is costs a worker more than to read it with each chunk."""
+
 SHARED = (
     "seed={seed} needs tasks that have a process to themselves: all threads of a process, the "
     "caller's too, share one state of random and one of numpy.random; let the tasks run with "
@@ -79,34 +83,48 @@ class Pickled:
     """For other processes: everything is pickled by us, here, and by name nothing of `__main__`."""
 
     def __init__(
-        self, call: Call, budget: float, put: Callable[[bytes], Any] | None = None, **options: Any
+        self,
+        call: Call,
+        budget: float,
+        put: Callable[[bytes], Any] | None = None,
+        timeout: float | None = None,
+        **options: Any,
     ) -> None:
         """Raise PicklingError if the function cannot be sent.
 
-        With *put*, the function's bytes go once to what returns a reference to them, an argument
-        that the pool replaces by the bytes; else they go with each chunk.  The *options* are those
-        of `handle_in_pool`.
+        With *put*, the bytes of a large function go once to what returns a reference to them, an
+        argument that the pool replaces by the bytes; else they go with each chunk.  The *timeout*
+        goes with each chunk, too.  The *options* are those of `handle_in_pool`.
         """
         self._serialized = SerializedCall(call)
-        self._budget = budget
+        self.budget = budget
+        self._timeout = timeout
         level = nested.get() + 1
         self._perform = partial(handle_in_pool, level=level, **options)
         self._put = put
         self._reference: tuple[bytes, Any] = b"", None
 
-    def outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
+    def outgoing(
+        self, chunk: Chunk, perform: Callable[[Message], Message] | None = None
+    ) -> tuple[Any, ...]:
+        """With *perform*, that is to be done with the request, instead of `handle_in_pool`."""
         self._serialized.generators.tell()
+        perform = perform or self._perform
         try:
-            request = self._serialized.request(chunk, self._budget)
+            request = self._serialized.request(chunk, self.budget, self._timeout)
         except pickle.PicklingError as error:
             raise Unsendable(str(error)) from error
-        if self._put is None:
-            return self._perform, request
         (data,) = request.buffers
+        if self._put is None or len(data) < LARGE:
+            return perform, request
         if self._reference[0] is not data:  # it is packed again if a worker lacks a module of it
             self._reference = data, self._put(data)
         request.buffers.clear()
-        return partial(_perform_with, self._perform), request, self._reference[1]
+        return partial(_perform_with, perform), request, self._reference[1]
+
+    def put_again(self) -> None:
+        """Have a large function put anew: what the reference refers to is gone."""
+        self._reference = b"", None
 
     def incoming(self, chunk: Chunk, answer: Message) -> Report:
         self._serialized.generators.tell()

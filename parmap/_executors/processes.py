@@ -255,7 +255,7 @@ class Processes(Executor):
             self._requeue(chunk, ending)
         else:
             suspect = int(running) if running >= 0 else None
-            error = _error(ending, suspect, dump, self._timeout if kind == "timeout" else None)
+            error = ended(ending, suspect, dump, self._timeout if kind == "timeout" else None)
             loss = Loss(error, kind, "bisect", suspect, seconds, worker.pid, dump)
             self._news.append(Report(chunk, [], loss=loss, written=written))
 
@@ -280,7 +280,7 @@ def _notice(call: SerializedCall | None, name: str, *what: float) -> None:
         watch(getattr(events, name)(perf_counter(), *what))
 
 
-def _error(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:
+def ended(ending: str, suspect: int | None, dump: str, timeout: float | None) -> Exception:
     """Return what has become of a task, for which there was a *timeout* or the worker crashed."""
     at = f", at (most recent call first)\n{dump}" if dump else ""
     if timeout is not None:

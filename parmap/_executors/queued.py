@@ -41,12 +41,14 @@ class Queued(Executor):
     changes, it sets `workers` and calls `wake`, so that new workers get chunks at once.
     """
 
+    far = 1.0  # how many times longer a chunk takes than in a pool of this machine
+
     def __init__(self, call: Call, workers: int | None = None, lent: Any = None) -> None:
         """Use the pool *lent*; without one, an adapter makes its own, of so many *workers*."""
         self.workers = max_workers(lent) if workers is None else workers
         self._ours = lent is None
         self._pool = lent
-        self._marshaller = self._marshal(call, budget(self.workers))
+        self._marshaller = self._marshal(call, budget(self.workers, far=self.far))
         self._numbers = count()
         self._pending: dict[int, tuple[Chunk, Any]] = {}  # with what `_send` returned
         self._completed: SimpleQueue[tuple[int | None, Any]] = SimpleQueue()  # None: `wake`
@@ -86,8 +88,11 @@ class Queued(Executor):
     def _let_go(self) -> None:
         """End a pool of ours: broken, or no longer needed."""
 
+    def _outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
+        return self._marshaller.outgoing(chunk)
+
     def submit(self, chunk: Chunk) -> None:
-        task = self._marshaller.outgoing(chunk)
+        task = self._outgoing(chunk)
         if self._broken is not None:
             self._lose(chunk, self._broken, "fail")
             return
@@ -135,9 +140,7 @@ class Queued(Executor):
     def _next_completed(self, seconds: float | None) -> tuple[int | None, Any]:
         """Return what has completed next; raise Empty if nothing has after *seconds*.
 
-        An executor whose worker died in the middle of a result does not notice: it waits for the
-        rest.  If it is ours, its workers are killed; another's is not touched: raise
-        BrokenExecutor.
+        Or if the workers were looked after meanwhile, and there are reports.
         """
         dead: set[Any] = set()
         end = inf if seconds is None else monotonic() + seconds
@@ -149,16 +152,27 @@ class Queued(Executor):
                 except Empty:
                     if left <= 0:
                         raise
-                executor, before = self._executor(), dead
-                dead = {process for process in workers_of(executor) if process.exitcode}
-                if before & dead and self._ours:
-                    kill_workers(executor)
-                elif before & dead:
-                    raise BrokenExecutor(
-                        "it died in the middle of a result, and the executor waits for the rest"
-                    )
+                self._look_after_workers(dead)
+                if self._reports:
+                    raise Empty
         except KeyboardInterrupt as interrupt:
             raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
+
+    def _look_after_workers(self, dead: set[Any]) -> None:
+        """Find what the executor does not notice; *dead* is what was so at the last look.
+
+        One whose worker died in the middle of a result waits for the rest.  If it is ours, its
+        workers are killed; another's is not touched: raise BrokenExecutor.
+        """
+        executor, before = self._executor(), dead.copy()
+        dead.clear()
+        dead.update(process for process in workers_of(executor) if process.exitcode)
+        if before & dead and self._ours:
+            kill_workers(executor)
+        elif before & dead:
+            raise BrokenExecutor(
+                "it died in the middle of a result, and the executor waits for the rest"
+            )
 
     def _receive(self, chunk: Chunk, out: Any) -> None:
         try:

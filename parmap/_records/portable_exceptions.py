@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from operator import is_
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
@@ -45,30 +46,40 @@ def _links(error: BaseException) -> Any:
 
 
 def portable(
-    error: BaseException, dumps: Dumps, loads: Loads, seen: set[int] | None = None
+    error: BaseException,
+    dumps: Dumps,
+    loads: Loads,
+    seen: set[int] | None = None,
+    *,
+    bare: bool = False,
 ) -> BaseException:
     """Return what unpickles as *error*, or as the nearest exception to it that can.
 
     So do its causes and contexts, which pickle would leave out; those *seen* are not told again.
+    If *bare*, they lose their tracebacks: with tblib, which Dask imports, these would be pickled.
     """
     seen = set() if seen is None else seen
     chain, links = [error], []
     for member in chain:  # which grows
         seen.add(id(member))
+        if bare:
+            BaseException.with_traceback(member, None)
         cause, context, suppressed = _links(member)
         for other in (cause, context):
             if other is not None and id(other) not in seen and len(chain) < CHAIN:
                 seen.add(id(other))
                 chain.append(other)
         links.append((cause, context, suppressed))
-    nearest = {id(member): _nearest(member, dumps, loads, seen) for member in chain}
+    nearest = {id(member): _nearest(member, dumps, loads, seen, bare) for member in chain}
     if len(chain) == 1:
         return nearest[id(error)]
     near = [(nearest.get(id(a)), nearest.get(id(b)), suppressed) for a, b, suppressed in links]
     return _Stand(_chained, [*nearest.values()], near)  # type: ignore[return-value]
 
 
-def _nearest(error: BaseException, dumps: Dumps, loads: Loads, seen: set[int]) -> BaseException:
+def _nearest(
+    error: BaseException, dumps: Dumps, loads: Loads, seen: set[int], bare: bool
+) -> BaseException:
     """Return *error* without its causes, or the nearest to it that survives `loads(dumps(...))`.
 
     Pickle rebuilds an exception by calling its class with `args`, which fails for every class
@@ -88,7 +99,8 @@ def _nearest(error: BaseException, dumps: Dumps, loads: Loads, seen: set[int]) -
     members: list[BaseException] = []
     if isinstance(error, BaseExceptionGroup):
         with suppress(RecursionError):
-            members = [portable(member, dumps, loads, seen) for member in error.exceptions]
+            again = partial(portable, dumps=dumps, loads=loads, seen=seen, bare=bare)
+            members = [again(member) for member in error.exceptions]
             whole = all(map(is_, members, error.exceptions))
 
     def near(arg: object) -> object:

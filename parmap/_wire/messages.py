@@ -1,7 +1,7 @@
 """What a caller and a worker say to each other, and the caller's half of it.
 
 The caller sends `RUN`, and the worker answers; `FORGET` has no answer.  A worker's first message is
-`READY`.  Every other answer than `DONE` says that no task of the chunk has run.
+`READY`.  Every other answer than `DONE` and `CRASHED` says that no task of the chunk has run.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from time import perf_counter
 from weakref import WeakValueDictionary
 
 from .._records.c_modules import pickle
+from .._records.errors import TaskTimeout, WorkerCrashed
 from .._records.work import Call, Chunk, Loss, PackingTooSlow, Report, Timing
 from .._records.written import NO_TASK
 from .channel import Message
@@ -26,7 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-RUN, FORGET, READY, DONE, REFUSED, UNREADABLE, LACKING, UNFIT, STALE = range(9)
+    from .._records.failure import Kind
+
+RUN, FORGET, READY, DONE, REFUSED, UNREADABLE, LACKING, UNFIT, STALE, CRASHED = range(10)
 """RUN: header, see `SerializedCall.request`; body: the items.  FORGET: header: digests of calls
 that are over.  DONE: header: seconds, cpu, when it began, process id, whether what was caught is in
 the first buffer, and the values of a `Timing` if the call is watched; body: the values.  Each
@@ -36,7 +39,11 @@ the task.
 REFUSED: the function cannot be loaded, or the initializer raises.  UNREADABLE: the items cannot be
 unpickled.  LACKING: the worker has not the function, or not any more.  UNFIT: it cannot have the
 descriptors or the memory that belong to the request.  STALE: modules that it has imported were
-edited, take another worker."""
+edited, take another worker.
+
+CRASHED: a process beside the worker died, or was killed, in the middle of the chunk.  Header: kind
+of failure, the error's text, index of the task or None, whether it was still loading the function,
+seconds, process id, stack."""
 
 LOAD = -1  # where a chunk starts that has no tasks, but the names of modules to import
 LOADING_FUNCTION = "the loading of the function"
@@ -209,6 +216,8 @@ class SerializedCall:
     def _report(self, chunk: Chunk, answer: Message) -> Report:
         if answer.kind == REFUSED:
             return self._refused(chunk, answer)
+        if answer.kind == CRASHED:
+            return _crashed(chunk, *answer.header)
         if answer.kind == UNREADABLE:
             text, missing = answer.header
             with suppress(pickle.PicklingError), Spawning() as spawning:
@@ -254,6 +263,22 @@ class SerializedCall:
 
 def _unsent(chunk: Chunk, text: str) -> Report:
     return Report(chunk, [], loss=Loss(pickle.PicklingError(text), "unpicklable", "bisect"))
+
+
+def _crashed(
+    chunk: Chunk,
+    kind: Kind,
+    text: str,
+    suspect: int | None,
+    loading: bool,
+    seconds: float,
+    worker: int,
+    dump: str,
+) -> Report:
+    error = TaskTimeout(text) if kind == "timeout" else WorkerCrashed(text)
+    if loading:
+        raise error
+    return Report(chunk, [], loss=Loss(error, kind, "bisect", suspect, seconds, worker, dump))
 
 
 # By the pickle without them, the buffers that some worker still keeps.

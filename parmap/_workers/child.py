@@ -178,16 +178,22 @@ def _initialize(initializer: Any, digest: bytes, loaded: bool) -> None:
 
 
 def handle_in_pool(
-    request: Message, level: int, line: tuple[int, int] | None = None, path: list[str] | None = None
+    request: Message,
+    level: int,
+    line: tuple[int, int] | None = None,
+    path: list[str] | None = None,
+    more_path: tuple[str, ...] = (),
 ) -> Message:
     """Do the same as `handle_request`, for an executor that is not ours and may run us anywhere.
 
-    *level* is how deep that is among workers.
+    *level* is how deep that is among workers.  Modules are looked for on the *path*; or where they
+    always are there, and then on *more_path*.
     """
     if line is not None:
         die_with_parent(*line)
     if path is not None:
         sys.path[:] = path
+    sys.path.extend(entry for entry in more_path if entry not in sys.path)
     part_ways()
     token = nested.set(level)
     worker, status = os.getpid(), new_status()
@@ -234,7 +240,7 @@ def _portable(caught: Caught) -> Caught:
 
     from .._records.portable_exceptions import portable
 
-    return replace(caught, exception=portable(caught.exception, dumps, loads))
+    return replace(caught, exception=portable(caught.exception, dumps, loads, bare=True))
 
 
 def main(channel: int, block: int, line: int) -> None:

@@ -1,0 +1,74 @@
+"""Real clusters for the tests, of a few processes on 127.0.0.1, which end with the tests."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+PATIENCE = 60.0  # seconds until all of a cluster must have answered
+WORKERS = 2
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def program(*words, **options):
+    """Run a program in a group of its own until the block ends; nothing of it is left then."""
+    process = subprocess.Popen(
+        [sys.executable, *words], start_new_session=True, stdout=subprocess.DEVNULL, **options
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def until(reached, what):
+    """Wait until *reached* returns something, and return it."""
+    end = time.monotonic() + PATIENCE
+    while not (found := reached()):
+        if time.monotonic() > end:
+            pytest.fail(f"{what} did not come within {PATIENCE} s")
+        time.sleep(0.05)
+    return found
+
+
+def dask_worker(address, *options):
+    """Run a worker with one thread until the block ends, for the scheduler at *address*."""
+    words = ("-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-dashboard")
+    return program(*words, "--nthreads", "1", *options)
+
+
+@contextlib.contextmanager
+def dask(workers=WORKERS, *options, scheduler_options=()):
+    """Yield a client of a scheduler and so many *workers* with these *options* and one thread each.
+
+    `client.scheduler_program` is the process of the scheduler.
+    """
+    distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    with contextlib.ExitStack() as stack:
+        scheduler = ("-m", "dask", "scheduler", "--no-dashboard", "--no-jupyter")
+        place = ("--host", "127.0.0.1", "--port", address[16:])
+        running = stack.enter_context(program(*scheduler, *place, *scheduler_options))
+        for _ in range(workers):
+            stack.enter_context(dask_worker(address, *options))
+        client = stack.enter_context(distributed.Client(address, timeout=PATIENCE))
+        client.scheduler_program = running
+        client.wait_for_workers(workers, timeout=PATIENCE)
+        yield client
