@@ -1,12 +1,15 @@
 """Real clusters for the tests, of a few processes on 127.0.0.1, which end with the tests."""
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -65,3 +68,37 @@ def dask(workers=WORKERS):
         client = stack.enter_context(distributed.Client(address, timeout=PATIENCE))
         client.wait_for_workers(workers, timeout=PATIENCE)
         yield client
+
+
+RAY = (
+    *("-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"),
+    *("--object-store-memory", "200000000", "--include-dashboard", "false"),
+    *("--disable-usage-stats", "--dashboard-agent-listen-port", "0"),
+)
+
+
+@contextlib.contextmanager
+def ray_head(workers=WORKERS):
+    """Run Ray's programs in a folder of their own, for so many *workers*.
+
+    Yields their address, and the process in whose group all of them are.
+    """
+    pytest.importorskip("ray", reason="Ray is not installed")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets: a short path
+        head = ("--head", "--port", str(port), "--num-cpus", str(workers), "--temp-dir", folder)
+        with program(*RAY, *head, stderr=subprocess.DEVNULL) as process:
+            until(Path(folder, "ray_current_cluster").exists, "Ray")  # the last that it writes
+            yield f"127.0.0.1:{port}", process
+
+
+@contextlib.contextmanager
+def ray(workers=WORKERS):
+    """Connect this process to Ray's programs of its own, for so many *workers*; yield Ray."""
+    with ray_head(workers) as (address, _):
+        ray = importlib.import_module("ray")
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield ray
+        finally:
+            ray.shutdown()
