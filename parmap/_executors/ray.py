@@ -18,6 +18,7 @@ from .._records.c_modules import pickle
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import usable_cpus
 from .._records.stack_frames import warn
+from .._workers.tasks import nested
 from .cluster import Cluster
 from .marshalling import Pickled
 from .queued import ROUND
@@ -38,6 +39,10 @@ NO_RAY = (
     "or 'local' for one on this machine"
 )
 WHY = "no other was there, neither by RAY_ADDRESS nor by `ray start`; it ends with this program"
+BESIDE = (
+    "executor='ray' in a task that runs in a process beside Ray's worker, as with timeout=: that one "
+    "has a CPU, which the tasks of this call may need; without executor= it runs serially there"
+)
 GONE = (
     "Ray's head at {} does not answer ({}), so that the call is given up; without ray.shutdown() Ray "
     "ends this program, too, after a minute"
@@ -146,6 +151,8 @@ def connected(workers: int | None) -> Any:
         ) from error
     with _connecting:
         if not ray.is_initialized():
+            if nested.get() and "RAY_RAYLET_PID" in os.environ:
+                raise ExecutorUnavailable(BESIDE)
             try:
                 started = _connect(ray, workers)
             except Exception as error:
