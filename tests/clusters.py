@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,9 @@ RAY = (
     *("--object-store-memory", "200000000", "--include-dashboard", "false"),
     *("--disable-usage-stats", "--dashboard-agent-listen-port", "0"),
 )
+# Ray listens on all addresses, and runs what it is given by whoever has the token.  It reads these
+# when it is imported.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
 
 
 @contextlib.contextmanager

@@ -306,8 +306,8 @@ def _borrowed(call: Call, instance: Any, options: dict[str, Any]) -> Executor:
                 return executor
     if type(instance).__module__.startswith("ray."):
         raise TypeError(
-            f"executor: {short_repr(instance)} cannot be lent; executor='ray' runs tasks in the same "
-            "cluster, the one that Ray is connected to"
+            f"executor: {short_repr(instance)} cannot be lent; executor='ray' runs tasks in the "
+            "cluster that Ray is connected to, the same"
         )
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
