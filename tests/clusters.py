@@ -1,12 +1,16 @@
 """Real clusters for the tests, of a few processes on 127.0.0.1, which end with the tests."""
 
 import contextlib
+import importlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -72,3 +76,50 @@ def dask(workers=WORKERS, *options, scheduler_options=()):
         client.scheduler_program = running
         client.wait_for_workers(workers, timeout=PATIENCE)
         yield client
+
+
+RAY = (
+    *("-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address", "127.0.0.1"),
+    *("--object-store-memory", "200000000", "--include-dashboard", "false"),
+    *("--disable-usage-stats", "--dashboard-agent-listen-port", "0"),
+)
+# Ray listens on all addresses, and runs what it is given by whoever has the token.  It reads these
+# when it is imported.
+os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}
+
+
+@contextlib.contextmanager
+def ray_head(workers=WORKERS):
+    """Run Ray's programs in a folder of their own, for so many *workers*.
+
+    Yields their address, and the process in whose group all of them are.
+    """
+    pytest.importorskip("ray", reason="Ray is not installed")
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:  # sockets: a short path
+        head = ("--head", "--port", str(port), "--num-cpus", str(workers), "--temp-dir", folder)
+        with program(*RAY, *head, stderr=subprocess.DEVNULL) as process:
+            until(Path(folder, "ray_current_cluster").exists, "Ray")  # the last that it writes
+            yield f"127.0.0.1:{port}", process
+
+
+def member(process, name):
+    """Return the process of the program *name* in the group of *process*."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            program = (folder / "cmdline").read_text().partition("\0")[0]
+            if os.getpgid(int(folder.name)) == process.pid and Path(program).name == name:
+                return int(folder.name)
+    raise LookupError(name)
+
+
+@contextlib.contextmanager
+def ray(workers=WORKERS):
+    """Connect this process to Ray's programs of its own, for so many *workers*; yield Ray."""
+    with ray_head(workers) as (address, _):
+        ray = importlib.import_module("ray")
+        ray.init(address, log_to_driver=False, logging_level="ERROR")
+        try:
+            yield ray
+        finally:
+            ray.shutdown()

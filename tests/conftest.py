@@ -167,7 +167,7 @@ OWN = ["auto", "serial", "threads", "processes", "multiprocessing", "futures", "
 EVERYWHERE = OWN + list(BORROWED)
 
 # Each of these is started once, when the first test asks for it: `pytest -m clusters`.
-CLUSTERS = {"dask": clusters.dask}
+CLUSTERS = {"dask": clusters.dask, "ray": clusters.ray}
 
 # Where the tasks run in other processes, and where each call starts a pool of its own.
 ABROAD = [

@@ -305,6 +305,11 @@ def _borrowed(call: Call, instance: Any, options: dict[str, Any]) -> Executor:
                     return _cluster(call, name, options, instance)
                 executor: Executor = adapter(call, lent=instance)
                 return executor
+    if type(instance).__module__.startswith("ray."):
+        raise TypeError(
+            f"executor: {short_repr(instance)} cannot be lent; executor='ray' runs tasks in the "
+            "cluster that Ray is connected to, the same"
+        )
     raise TypeError(
         "executor must be a name or an instance of concurrent.futures.Executor, "
         "multiprocessing.pool.Pool, joblib.Parallel or distributed.Client, got "

@@ -67,7 +67,7 @@ class Message:
         self.fds = fds
 
     def __reduce__(self) -> tuple[Any, ...]:  # through another's pool; without descriptors
-        return Message, (self.kind, self.header, self.body, self.buffers)
+        return Message, (self.kind, self.header, bytes(self.body), list(map(bytes, self.buffers)))
 
     def __len__(self) -> int:
         """Return the bytes of what the message carries."""
