@@ -164,7 +164,8 @@ class Joblib(Queued):
     def _marshal(self, call: Call, seconds: float) -> Marshaller:
         if getattr(self._backend, "uses_threads", False):
             return InProcess(call, seconds, alone=self._runs_inline())
-        return Pickled(call, seconds, line=parent_pipe() if self._loky else None)
+        line = parent_pipe() if self._loky else None
+        return Pickled(call, seconds, workers=self.workers, line=line)
 
     def _runs_inline(self) -> bool:
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
