@@ -31,7 +31,8 @@ pytestmark = [
     ),
 ]
 
-# MPICH: of its launcher and of UCX.  Open MPI: that, and what it wants to be told on a small machine.
+# MPICH: of its launcher and of UCX.  Open MPI: that, and what it wants to be told as root, and on
+# a small machine.
 LOCAL = {
     "HYDRA_IFACE": "lo",
     "UCX_NET_DEVICES": "lo",

@@ -524,7 +524,7 @@ def test_a_function_that_is_packed_anew_is_put_again(client):
 
 
 def test_a_large_function_goes_once_to_each_worker_of_a_pool():
-    """As many chunks have the function along as there are workers, and one for each that lost it."""
+    """As many chunks have the function along as there are workers, one more for each lost."""
     sizes = []
 
     class Weighed(concurrent.futures.Executor):
