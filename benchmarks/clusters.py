@@ -28,7 +28,7 @@ from parmap import pmap
 from parmap._engine import chunking
 
 from .pages import DOCS, fill, say, table
-from .simulation import simulate
+from .simulation import Equal, simulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -251,14 +251,18 @@ def cost_of_a_chunk(executor: str) -> float:
 
 CROWDS = (2, 10, 100, 1000)
 TASKS = {"1 ms": 0.001, "10 ms": 0.010, "100 ms": 0.100, "1 s": 1.0}
-SPAN = 5.0  # seconds of work for each worker; for tasks of 1 s, 20 of them
+SPAN = 60.0  # seconds of work for each worker
+FAR = getattr(chunking, "FAR", 1.0)  # by how much chunks are longer in a cluster
 
 
-def efficiency(dispatch: float, workers: int, seconds: float) -> float:
+def efficiency(dispatch: float, workers: int, seconds: float, *, far: bool = False) -> float:
     """Return what part of the time *workers* are busy if a chunk costs the caller *dispatch*."""
-    tasks = round(max(SPAN, 20 * seconds) / seconds) * workers
-    policy, budget = chunking.Sizes(), chunking.budget(workers)
-    return simulate([seconds] * tasks, workers, policy, budget, dispatch=dispatch).efficiency
+    costs = Equal(round(SPAN / seconds) * workers, seconds)
+    longer: dict[str, Any] = {"far": FAR} if far and FAR > 1 else {}
+    policy, budget = chunking.Sizes(**longer), chunking.budget(workers, **longer)
+    # Where the engine has a queue, one more chunk waits for each worker.
+    ahead = int(far)
+    return simulate(costs, workers, policy, budget, dispatch=dispatch, ahead=ahead).efficiency
 
 
 def simulated(costs: dict[str, float]) -> str:
@@ -266,8 +270,9 @@ def simulated(costs: dict[str, float]) -> str:
     head = ["executor", "a chunk", "workers", *(f"tasks of {name}" for name in TASKS)]
     rows = [
         [name, f"{cost * 1e6:,.0f} us", f"{workers:,}"]
-        + [f"{100 * efficiency(cost, workers, seconds):.0f}" for seconds in TASKS.values()]
+        + [f"{100 * efficiency(cost, workers, task, far=far):.0f}" for task in TASKS.values()]
         for name, cost in costs.items()
+        for far in (name != "processes",)
         for workers in CROWDS
     ]
     return table(head, rows)
