@@ -24,7 +24,8 @@ TOKEN = f"page-{os.getpid()}"
 ANSWER = str(sum(sum(k * k for k in range(n)) for n in range(1000)))
 NEEDS_A_SITE = {"on_slurm.py", "on_kubernetes.py"}
 
-pytestmark = pytest.mark.clusters
+# A script may take a while: it starts a cluster, and each of its processes imports an engine.
+pytestmark = [pytest.mark.clusters, pytest.mark.timeout(300)]
 
 
 def line_with(word):
@@ -79,7 +80,7 @@ def run(folder, line):
         capture_output=True,
         text=True,
         check=False,
-        timeout=90,
+        timeout=200,
     )
     assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     return done.stdout.split()
