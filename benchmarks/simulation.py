@@ -22,18 +22,19 @@ import math
 import random
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 from functools import partial
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from parmap._engine import chunking
 
 from .pages import DOCS, fill, pyplot, save, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 DISPATCH = 50e-6
 """Seconds of the parent for a chunk: 25 to 50 us measured, from one report to the next chunk."""
@@ -66,6 +67,30 @@ class Piece(NamedTuple):
     stop: int
 
 
+class Equal(Sequence[float]):
+    """The costs of tasks that are all alike, however many."""
+
+    def __init__(self, tasks: int, seconds: float) -> None:
+        self._tasks = tasks
+        self._seconds = seconds
+
+    def __len__(self) -> int:
+        return self._tasks
+
+    def __getitem__(self, _index: Any) -> Any:
+        return self._seconds
+
+
+class Ends(Equal):
+    """When a single worker would have ended each of them."""
+
+    def __len__(self) -> int:
+        return self._tasks + 1
+
+    def __getitem__(self, index: Any) -> Any:
+        return index * self._seconds
+
+
 class Outcome(NamedTuple):
     """What came of a schedule."""
 
@@ -76,6 +101,8 @@ class Outcome(NamedTuple):
 
 def ideal(costs: Sequence[float], workers: int) -> float:
     """Return the seconds that no schedule of *costs* on *workers* can beat."""
+    if isinstance(costs, Equal):
+        return math.ceil(len(costs) / workers) * costs[0]
     longest = sorted(costs, reverse=True)[: workers + 1]
     bounds = [sum(costs) / workers, longest[0]] if longest else [0.0]
     if len(longest) > workers:  # two of these are on the same worker
@@ -110,7 +137,8 @@ def simulate(
     >>> simulate([1.0] * 4, 2, Fixed(1), dispatch=0.0, overhead=0.0).makespan
     2.0
     """
-    until = [0.0, *accumulate(costs)]  # when a single worker would have ended each task
+    until: Sequence[float] = [0.0]  # when a single worker would have ended each task
+    until = Ends(len(costs), costs[0]) if isinstance(costs, Equal) else [*until, *accumulate(costs)]
     total, drawn = len(costs), 0
     again: deque[tuple[int, int]] = deque()  # rests
     askers = deque(list(range(workers)) * (1 + ahead))  # who may have another chunk

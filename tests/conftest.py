@@ -312,9 +312,9 @@ class Done:
     left: set
 
 
-def environment(token):
+def environment(token, *folders):
     root = str(Path(parmap.__file__).parents[1])
-    paths = [root, os.environ.get("PYTHONPATH", "")]
+    paths = [root, *folders, os.environ.get("PYTHONPATH", "")]
     return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "TEST_RUN": token}
 
 

@@ -11,7 +11,7 @@ from conftest import needs_proc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks import contenders, fresh, pages, report, simulation, workloads
+from benchmarks import clusters, contenders, fresh, pages, report, simulation, workloads
 from benchmarks.programs import __main__ as programs
 from benchmarks.programs import report as programs_report
 
@@ -327,3 +327,45 @@ def test_a_soak_writes_its_table(tmp_path):
     rows = [line for line in (tmp_path / "faults.md").read_text().splitlines() if "| 0.0 |" in line]
     assert len(rows) == 11
     assert all(int(cell) > 0 for row in rows for cell in row.split("|")[7:12])
+
+
+def test_a_caller_that_costs_more_feeds_fewer_workers():
+    """The simulation of clusters falls with the cost of a chunk and the number of workers."""
+    few, many = (clusters.efficiency(0.02, workers, 0.1, far=True) for workers in (2, 60))
+    cheap = clusters.efficiency(0.00005, 60, 0.1, far=True)
+
+    assert many < few <= 1
+    assert many < cheap <= 1
+
+
+def test_tasks_that_are_alike_need_no_list():
+    """A load of equal tasks is simulated as the list of its costs is."""
+    for n, workers in ((1000, 7), (5, 8), (1, 1)):
+        alike, listed = simulation.Equal(n, 0.25), [0.25] * n
+
+        one, other = (simulation.run("parmap", load, workers) for load in (alike, listed))
+        assert one.makespan == pytest.approx(other.makespan)
+        assert [piece[3:] for piece in one.pieces] == [piece[3:] for piece in other.pieces]
+
+
+def test_the_ratio_of_a_cluster_is_taken_round_by_round():
+    """A row shows medians, what failed, and parmap's time over that of the best other."""
+    load = clusters.LOADS["1ms"]
+    found = {"parmap": [1.0, 3.0, 1.1], "a": [2.0, 2.0, 2.0], "b": [5.0, 1.5, 5.0], "c": []}
+
+    assert clusters.row(load, found, {}) == [load.title, "1.10", "2.00", "5.00", "failed", "0.55"]
+
+
+def test_an_engine_that_is_absent_is_told(tmp_path, monkeypatch):
+    """The page says which engine was not measured, and why, and has its simulation."""
+    monkeypatch.setitem(clusters.ENGINES, "ray", (None, "no_such_module"))
+    monkeypatch.setattr(clusters, "CROWDS", (2,))
+    monkeypatch.setattr(clusters, "CHUNKS", 20)
+    words = ["clusters", "--engines", "ray", "--output", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+
+    clusters.main()
+
+    page = (tmp_path / "clusters.md").read_text("utf-8")
+    assert "Not measured: No module named 'no_such_module'." in page
+    assert "| processes | " in page

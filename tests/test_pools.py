@@ -30,6 +30,7 @@ from parmap._executors.queued import Queued
 from parmap._records.machine import imported
 from parmap._records.work import Call, Chunk
 from parmap._wire.channel import Watched
+from parmap._workers import child
 
 # Modules in the middle of their import
 
@@ -512,7 +513,7 @@ def test_a_function_is_put_once_into_a_cluster(client):
 
 def test_a_function_that_is_packed_anew_is_put_again(client):
     """Chunks refer to the function as it is now: its module may have to travel with it."""
-    marshaller = Pickled(Call(abs, "item"), 0.1, put=client.put)
+    marshaller = Pickled(Call(partial(max, 2**800_000), "item"), 0.1, put=client.put)
     _, _, first = marshaller.outgoing(Chunk(0, [1]))
     _, _, second = marshaller.outgoing(Chunk(1, [1]))
     marshaller._serialized._pack()
@@ -520,6 +521,53 @@ def test_a_function_that_is_packed_anew_is_put_again(client):
 
     assert first is second
     assert third is not first
+
+
+def test_a_large_function_goes_once_to_each_worker_of_a_pool():
+    """As many chunks have the function along as there are workers, one more for each lost."""
+    sizes = []
+
+    class Weighed(concurrent.futures.Executor):
+        """Two workers, it says; both are this process, which forgets all before chunk 10."""
+
+        _max_workers = 2
+
+        def submit(self, fn, /, *args):
+            sizes.append(len(pickle.dumps(args)))
+            if len(sizes) == 10:
+                child._calls.clear()
+            future = concurrent.futures.Future()
+            future.set_result(fn(*args))
+            return future
+
+    task = partial(max, 2**800_000)
+
+    assert parmap.pmap(task, range(40), executor=Weighed(), chunksize=2) == [2**800_000] * 40
+    large = [n for n, size in enumerate(sizes) if size > 10_000]
+    assert large[:2] == [0, 1]
+    assert 1 <= len(sizes) - 20 <= 4, "what was in the queue when it was forgotten is sent twice"
+    assert len(large) == 2 + len(sizes) - 20
+
+
+def test_what_keeps_no_function_gets_it_with_each_chunk():
+    """Where each chunk has a fresh process, the function goes along again after a few attempts."""
+    sizes = []
+
+    class Forgetful(concurrent.futures.Executor):
+        _max_workers = 2
+
+        def submit(self, fn, /, *args):
+            sizes.append(len(pickle.dumps(args)))
+            child._calls.clear()
+            future = concurrent.futures.Future()
+            future.set_result(fn(*args))
+            return future
+
+    task = partial(max, 2**800_000)
+
+    assert parmap.pmap(task, range(40), executor=Forgetful(), chunksize=2) == [2**800_000] * 40
+    assert all(size > 10_000 for size in sizes[-8:])
+    assert 20 < len(sizes) <= 32
 
 
 def test_workers_that_a_cluster_gains_get_tasks_at_once(client, tmp_path):

@@ -62,7 +62,8 @@ class Futures(Queued):
         self._apart = isinstance(self._pool, getattr(interpreter, "InterpreterPoolExecutor", ()))
         if isinstance(self._pool, ThreadPoolExecutor) and not self._apart:
             return InProcess(call, seconds)
-        return Pickled(call, seconds, path=sys.path if self._apart else None)
+        path = sys.path if self._apart else None
+        return Pickled(call, seconds, workers=self.workers, path=path)
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> Future[Any]:
         if self._pool is None:

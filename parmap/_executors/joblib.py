@@ -7,8 +7,10 @@ implement, `submit` and `retrieve_result_callback`, which is documented for thei
 from __future__ import annotations
 
 import os
-from collections import deque
+from collections import Counter, deque
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import nullcontext, suppress
+from functools import partial
 from queue import Empty
 from threading import RLock, get_ident
 from time import monotonic
@@ -18,7 +20,7 @@ from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported, interpreter
 from .._workers.parent_death import parent_pipe
 from .._workers.program_exit import at_the_end, finish_threads, first_at_exit
-from .marshalling import InProcess, Marshaller, Pickled
+from .marshalling import SHARED, InProcess, Marshaller, Pickled
 from .pool_workers import kill_workers
 from .queued import Queued
 from .start_method import start_trackers, starting
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from .._records.work import Call
+    from .._records.work import Call, Chunk, Fate
 
 
 # Seconds a task may go on after its call was given up; then the backend is aborted, if that harms
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
 GRACE = 0.1
 PATIENCE = 1.0  # seconds to wait for another call that enters a Parallel or leaves it
 PRIVATE = ("_managed_backend", "_backend", "_effective_n_jobs")  # what we use of a Parallel
+
+# What the backends of clusters raise when a worker dies.
+DEATHS = ("KilledWorker", "ActorDiedError", "RayActorError", "WorkerCrashedError")
 
 # Calls that use a Parallel which nobody had entered: the first enters it, the last leaves it.
 # Guarded by `_turn`, and by the order of things: the collector may close a lost call in the middle.
@@ -105,8 +110,25 @@ def _leaves_itself(parallel: Any) -> bool:
     return at_the_end() and type(parallel._backend).__name__ == "LokyBackend"
 
 
-# Calls under way.
+# Calls under way; those of a backend, which may be that of several Parallels.
 _live: set[Joblib] = set()
+_calls: Counter[int] = Counter()  # by the id of the backend, guarded by `_turn`
+
+
+def _begin_call(backend: Any) -> None:
+    """Tell *backend* that a call begins, unless another is under way: Dask's has no end but one."""
+    with _turn:
+        _calls[id(backend)] += 1
+        if _calls[id(backend)] == 1:
+            getattr(backend, "start_call", int)()
+
+
+def _end_call(backend: Any) -> None:
+    with _turn:
+        _calls[id(backend)] -= 1
+        if not _calls[id(backend)]:
+            del _calls[id(backend)]
+            getattr(backend, "stop_call", int)()
 
 
 def parallel(workers: int | None) -> Any:
@@ -146,6 +168,8 @@ class Joblib(Queued):
             # Other backends' workers may not even be on this machine.
             self._loky = lent is None and type(self._backend).__name__ == "LokyBackend"
             super().__init__(call, self._parallel._effective_n_jobs(), lent)
+            if call.seed is not None and _has_threads(self._backend):
+                raise ValueError(SHARED.format(seed=call.seed))
             if self._loky:
                 from joblib.externals.loky.backend import resource_tracker
 
@@ -155,6 +179,7 @@ class Joblib(Queued):
             raise
         self._inline = self._runs_inline()
         self._thread = get_ident()
+        _begin_call(self._backend)
         _live.add(self)
 
     @staticmethod
@@ -164,11 +189,14 @@ class Joblib(Queued):
     def _marshal(self, call: Call, seconds: float) -> Marshaller:
         if getattr(self._backend, "uses_threads", False):
             return InProcess(call, seconds, alone=self._runs_inline())
-        return Pickled(call, seconds, line=parent_pipe() if self._loky else None)
+        line = parent_pipe() if self._loky else None
+        return Pickled(call, seconds, workers=self.workers, line=line)
 
     def _runs_inline(self) -> bool:
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
-        return not hasattr(self._backend, "_get_pool") and self.workers == 1
+        # Others may have one worker somewhere else.
+        ours = hasattr(self._backend, "_get_pool") or hasattr(self._backend, "client")
+        return not ours and self.workers == 1
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         from joblib.parallel import BatchedCalls
@@ -181,15 +209,28 @@ class Joblib(Queued):
         # and some registered backends look into it.
         batch = BatchedCalls([(function, tuple(arguments), {})], self._backend.get_nested_backend())
         with starting("joblib") if self._loky else nullcontext():
-            self._backend.submit(batch, callback=done)
+            out = self._backend.submit(batch, callback=done)
+        if isinstance(out, Future) and not self._loky:  # Dask's calls nobody back if a task fails
+            out.add_done_callback(partial(_tell_error, done))
         if self._ours:
             first_at_exit(_kill_loky)
 
     def _result(self, out: Any) -> Any:
         if self._inline:
             return out
-        (answer,) = self._backend.retrieve_result_callback(out)
+        try:
+            if isinstance(out, _Lost):
+                raise out.error
+            (answer,) = self._backend.retrieve_result_callback(out)
+        except Exception as error:
+            if type(error).__name__ in DEATHS:
+                raise BrokenExecutor(str(error)) from error
+            raise
         return answer
+
+    def _lose(self, chunk: Chunk, error: Exception, then: Fate) -> None:
+        # What another's worker died of would take the next one.
+        super()._lose(chunk, error, then if self._loky else "fail")
 
     def _executor(self) -> Any:
         return getattr(self._backend, "_workers", None)
@@ -201,7 +242,9 @@ class Joblib(Queued):
 
     def close(self) -> None:
         self._marshaller.stop()
-        _live.discard(self)
+        if self in _live:
+            _live.discard(self)
+            _end_call(self._backend)
         end = monotonic() + GRACE
         with suppress(Empty):
             while self._ours and self._pending:
@@ -214,3 +257,23 @@ class Joblib(Queued):
             self._backend.abort_everything(ensure_ready=False)
         self._pending.clear()
         _leave(self._parallel, id(self))
+
+
+def _has_threads(backend: Any) -> bool:
+    """Tell whether Dask's backend has workers that run several tasks at a time."""
+    client = getattr(backend, "client", None)
+    return client is not None and any(threads > 1 for threads in client.nthreads().values())
+
+
+class _Lost:
+    """Why a chunk has no answer."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _tell_error(done: Callable[[Any], object], future: Future[Any]) -> None:
+    """Call *done* with what went wrong, if anything did."""
+    error = CancelledError() if future.cancelled() else future.exception()
+    if error is not None:
+        done(_Lost(error))

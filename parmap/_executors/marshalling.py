@@ -14,7 +14,7 @@ from threading import get_ident
 
 from .._records.machine import settings
 from .._records.work import Call, Chunk, Report, Unsendable
-from .._wire.messages import SerializedCall
+from .._wire.messages import LACKING, SerializedCall
 from .._workers.child import handle_in_pool
 from .._workers.status_block import STOP, new_status
 from .._workers.tasks import nested, run_chunk
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 LARGE = 2**16
 """Bytes of a function from which on it is put once, and referred to: before, to look it up where it
 is costs a worker more than to read it with each chunk."""
+
+MISSED = 4
+"""Answers for each worker that it has not the function, after which each chunk has it along.  A new
+worker gives at most two, those that wait in the queue when it comes; each costs a way there and
+back, and where that is another job in the queue of a cluster, long."""
 
 SHARED = (
     "seed={seed} needs tasks that have a process to themselves: all threads of a process, the "
@@ -88,13 +93,16 @@ class Pickled:
         budget: float,
         put: Callable[[bytes], Any] | None = None,
         timeout: float | None = None,
+        workers: int = 0,
         **options: Any,
     ) -> None:
         """Raise PicklingError if the function cannot be sent.
 
         With *put*, the bytes of a large function go once to what returns a reference to them, an
-        argument that the pool replaces by the bytes; else they go with each chunk.  The *timeout*
-        goes with each chunk, too.  The *options* are those of `handle_in_pool`.
+        argument that the pool replaces by the bytes.  Else they go with as many chunks as there are
+        *workers*, which keep it, and with one more whenever one says that it has none; a small
+        function goes with each chunk.  The *timeout* goes with each chunk, too.  The *options* are
+        those of `handle_in_pool`.
         """
         self._serialized = SerializedCall(call)
         self.budget = budget
@@ -103,6 +111,11 @@ class Pickled:
         self._perform = partial(handle_in_pool, level=level, **options)
         self._put = put
         self._reference: tuple[bytes, Any] = b"", None
+        self._workers = workers
+        self._carried = b""
+        self._carriers = self._lacking = (
+            0  # chunks that are to have it; answers that it was not there
+        )
 
     def outgoing(
         self, chunk: Chunk, perform: Callable[[Message], Message] | None = None
@@ -115,9 +128,15 @@ class Pickled:
         except pickle.PicklingError as error:
             raise Unsendable(str(error)) from error
         (data,) = request.buffers
-        if self._put is None or len(data) < LARGE:
+        if len(data) < LARGE:
             return perform, request
-        if self._reference[0] is not data:  # it is packed again if a worker lacks a module of it
+        if self._put is None:
+            if not self._carries(data):
+                (digest, _, *rest), *others = request.header
+                request.header = (digest, False, *rest), *others
+                request.buffers.clear()
+            return perform, request
+        if self._reference[0] is not data:
             self._reference = data, self._put(data)
         request.buffers.clear()
         return partial(_perform_with, perform), request, self._reference[1]
@@ -126,8 +145,21 @@ class Pickled:
         """Have a large function put anew: what the reference refers to is gone."""
         self._reference = b"", None
 
+    def _carries(self, data: bytes) -> bool:
+        """Tell whether the next chunk is to have the function along, which is *data*."""
+        if self._carried is not data:  # it is packed again if a worker lacks a module of it
+            self._carried, self._carriers, self._lacking = data, self._workers, 0
+        if self._lacking >= MISSED * self._workers:
+            return True  # they do not keep it: each chunk has a process of its own, say
+        self._carriers -= 1
+        return self._carriers >= 0
+
     def incoming(self, chunk: Chunk, answer: Message) -> Report:
         self._serialized.generators.tell()
+        if answer.kind == LACKING:
+            self._carriers = max(0, self._carriers) + 1
+            self._lacking += 1
+            return Report(chunk, [])
         return self._serialized.report(chunk, answer)
 
     def stop(self) -> None:

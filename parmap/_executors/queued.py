@@ -67,7 +67,7 @@ class Queued(Executor):
 
     def _marshal(self, call: Call, seconds: float) -> Marshaller:
         """Return how chunks, run for so many *seconds*, get to the workers."""
-        return Pickled(call, seconds)
+        return Pickled(call, seconds, workers=self.workers)
 
     def _send(self, task: tuple[Any, ...], done: Callable[[Any], object]) -> Any:
         """Have the pool run *task*, and some thread call *done* with what `_result` takes.
