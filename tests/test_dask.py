@@ -211,9 +211,7 @@ def test_prints_and_records_come_in_order(client, capsys, caplog):
         assert pmap(talk, XS, executor=client, chunksize=7) == list(XS)
 
     assert capsys.readouterr().out.splitlines() == [f"says {x}" for x in XS]
-    assert [r.getMessage() for r in caplog.records if r.name == "talk"] == [
-        f"logs {x}" for x in XS
-    ]
+    assert [r.getMessage() for r in caplog.records if r.name == "talk"] == [f"logs {x}" for x in XS]
 
 
 def test_progress_counts_tasks(client, bars):
@@ -561,7 +559,7 @@ def test_a_cluster_without_workers_starts_some():
 
 @pytest.mark.parametrize("where", ["worker", "scheduler"])
 def test_where_parmap_is_not_installed_the_error_says_so(tmp_path, where):
-    """A worker or a scheduler without parmap is an ExecutorUnavailable that says what to install."""
+    """A worker or scheduler without parmap is an ExecutorUnavailable that says what to install."""
     block = tmp_path / "block.py"
     block.write_text("import sys\nsys.modules['parmap'] = None\n")
     options = ("--preload", str(block))

@@ -105,8 +105,8 @@ class SerializedCall:
                 text = refusal(getattr(call, name), name, cure(error), reducers, deadline)
                 raise pickle.PicklingError(text) from error
         self.generators.note_function()
-        imported = not loaded and "cloudpickle" in sys.modules  # which does not count
-        self.seconds = 0.0 if imported else perf_counter() - began
+        counts = loaded or "cloudpickle" not in sys.modules
+        self.seconds = perf_counter() - began if counts else 0.0
         region = self.region.name if self.region else b""
         self.digest = _digest(self.data + region + self._handles.identity())
         self._initializer = _digest(initializer) if initializer else None
@@ -192,8 +192,7 @@ class SerializedCall:
                 parts = dict(zip(("fn", "args", "kwargs"), item, strict=True))
             else:
                 parts = {"args": item if self.call.shape == "args" else (item,)}
-            bad = (name for name, part in parts.items() if not pickles(part, reducers))
-            name = next(bad, "args")
+            name = next((name for name in parts if not pickles(parts[name], reducers)), "args")
             text = refusal(parts[name], name, cure(error), reducers)
             raise pickle.PicklingError(text) from error
 
@@ -220,8 +219,8 @@ class SerializedCall:
             return _crashed(chunk, *answer.header)
         if answer.kind == UNREADABLE:
             text, missing = answer.header
-            with suppress(pickle.PicklingError), Spawning() as spawning:
-                items = self._pickle_items(chunk, reducers=spawning.reducers)
+            with suppress(pickle.PicklingError), Spawning() as own:
+                items = self._pickle_items(chunk, reducers=own.reducers)
                 if missing is not None and learn(items, missing):
                     return Report(chunk, [])
             return _unsent(chunk, text)
