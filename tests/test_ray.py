@@ -212,8 +212,8 @@ def log_and_wait(folder, bad, x):
     return work.wait_for(folder / "go", x)
 
 
-def test_an_error_cancels_what_is_queued(ray, tmp_path):
-    """After an error no queued task runs, and no reference is kept."""
+def test_an_error_ends_what_is_not_begun(ray, tmp_path):
+    """After an error no other task begins, and no reference is kept."""
     before = references()
 
     with pytest.raises(ValueError, match="no 1"):
@@ -225,8 +225,8 @@ def test_an_error_cancels_what_is_queued(ray, tmp_path):
     work.wait_until(lambda: references() <= before, "the last reference to go")
 
 
-def test_close_cancels_what_is_queued(ray, tmp_path):
-    """After `close()` no queued task runs, and no reference is kept."""
+def test_close_ends_what_is_not_begun(ray, tmp_path):
+    """After `close()` no other task begins, and no reference is kept."""
     before = references()
     results = pimap(partial(log_and_wait, tmp_path, -1), range(50), chunksize=1, **RAY)
     (tmp_path / "go").touch()
@@ -239,6 +239,36 @@ def test_close_cancels_what_is_queued(ray, tmp_path):
     assert pmap(work.double, range(4), **RAY) == [0, 2, 4, 6]
     assert len((tmp_path / "began").read_text().split()) < 20
     work.wait_until(lambda: references() <= before, "the last reference to go")
+
+
+ERRORS = """
+import os, time
+import parmap, ray
+
+ray.init(os.environ["RAY_ADDRESS"], log_to_driver=False, logging_level="ERROR")
+
+def task(x):
+    time.sleep(0.001 * (x % 4))
+    if x == 9:
+        raise ValueError(x)
+    return x
+
+for n in range(60):
+    try:
+        parmap.pmap(task, range(50), executor="ray", chunksize=1)
+    except ValueError as error:
+        assert error.args == (9,)
+    assert parmap.pmap(abs, range(4), executor="ray", chunksize=1) == [0, 1, 2, 3]
+print("alive")
+"""
+
+
+def test_an_error_while_other_tasks_end_harms_nobody(script, monkeypatch, head):
+    """Calls that fail while others of their tasks just end leave this process and the next call."""
+    # `ray.cancel` of a task that has just begun or ended aborts the process: a race of Ray's.
+    monkeypatch.setenv("RAY_ADDRESS", head)
+
+    assert script(ERRORS).stdout == "alive\n"
 
 
 INTERRUPTED = """
@@ -269,8 +299,8 @@ print(parmap.pmap(abs, [-1, -2, -3], executor="ray"), len(os.listdir(folder)) <=
 """
 
 
-def test_ctrl_c_cancels_what_is_queued(script, monkeypatch, tmp_path, head):
-    """Ctrl-C ends the call, has nothing begun that is queued, and leaves Ray usable."""
+def test_ctrl_c_ends_what_is_not_begun(script, monkeypatch, tmp_path, head):
+    """After Ctrl-C no other task begins, and Ray is as usable as it was."""
     (tmp_path / "seen").mkdir()
     monkeypatch.setenv("FOLDER", str(tmp_path / "seen"))
     monkeypatch.setenv("RAY_ADDRESS", head)

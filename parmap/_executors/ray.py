@@ -1,8 +1,9 @@
 """Tasks in the Ray cluster that `ray_connection` finds.
 
 A chunk and its answer are bytes that we pickle: for Ray's pickler they would be a dozen objects.
-Ray tries no chunk again.  What is queued is cancelled with its call; what runs ends by itself: if
-it ended just when it was cancelled, Ray (2.60) would abort this process.
+Ray tries no chunk again, and has none in its queue unless others use the cluster, too: what it has
+cannot be taken back, as `ray.cancel` of a task that has just begun or ended aborts this process
+(seen with Ray 2.60).  A worker waits 2 ms for its next chunk, which is little beside a chunk.
 """
 
 from __future__ import annotations
@@ -49,9 +50,13 @@ class Ray(Cluster):
         context = ray.get_runtime_context()
         # By `ray://`, the head is beyond what we can reach.
         self._head = "" if ray.util.client.ray.is_connected() else context.gcs_address
-        self._cpus, self._seen = 0, -inf
+        self._seen = -inf
         self._wait = ray.wait if context.worker.mode == ray.WORKER_MODE else None
         super().__init__(call, ray, workers, timeout)
+
+    @property
+    def window(self) -> int:  # type: ignore[override]
+        return self.workers
 
     @staticmethod
     def accepts(instance: Any) -> bool:  # noqa: ARG004 - there is none to lend
@@ -68,8 +73,7 @@ class Ray(Cluster):
                 raise ExecutorUnavailable(GONE.format(error)) from error
             return self.workers
         self._seen = monotonic()
-        self._cpus = int(cpus)
-        return self._cpus
+        return int(cpus)
 
     def _put(self, data: bytes) -> Any:
         return self._pool.put(pickle.PickleBuffer(data))  # the workers of a node share one copy
@@ -81,7 +85,7 @@ class Ray(Cluster):
         ref = _remote().remote(pickle.dumps((perform, request), 5), *function)
         # Without the future, which holds on to the answer in Ray.
         ref.future().add_done_callback(lambda future: done(future.exception() or future.result()))
-        return _Sent(self._pool, ref)
+        return ref
 
     def _result(self, out: Any) -> Any:
         if isinstance(out, bytes):
@@ -105,27 +109,13 @@ class Ray(Cluster):
     def _next_completed(self, seconds: float | None) -> tuple[int | None, Any]:
         if self._wait is not None and self._completed.empty():
             # A task of Ray's that waits so, lends its CPU to those that it waits for.
-            refs = [sent.ref for _, sent in self._pending.values()]
+            refs = [ref for _, ref in self._pending.values()]
             self._wait(refs, timeout=ROUND if seconds is None else min(ROUND, seconds))
         return super()._next_completed(seconds)
 
     def close(self) -> None:
-        for number in list(self._pending)[: self._cpus]:  # they may run
-            del self._pending[number]
+        self._pending.clear()
         super().close()
-
-
-class _Sent:
-    """A chunk that was sent."""
-
-    def __init__(self, ray: Any, ref: Any) -> None:
-        self.ref = ref
-        self._ray = ray
-
-    def cancel(self) -> None:
-        """Have it not begun."""
-        if self._ray.is_initialized():
-            self._ray.cancel(self.ref)
 
 
 @cache
