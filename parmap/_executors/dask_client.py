@@ -65,8 +65,9 @@ class DaskClient:
             sent.address = min(threads, key=lambda one: has[one] / threads[one])
             has[sent.address] += 1
             perform, request, *function = task
+            apart: list[Any] = []  # the function, which goes as what was put
             parts = _Work(perform, request, *map(pickle.PickleBuffer, function))
-            work: Any = pickle.dumps(parts, 5, buffer_callback=[].append)
+            work: Any = pickle.dumps(parts, 5, buffer_callback=apart.append)
             put = [await self._function_at(sent.address, data) for data in function]
             if len(work) > LARGE:
                 work = await self._scatter(work, workers=[sent.address])
