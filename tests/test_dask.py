@@ -547,7 +547,7 @@ def test_a_scheduler_that_stands_still_keeps_nobody(fragile):
 def test_a_cluster_without_workers_starts_some():
     """A map on an adaptive cluster of no worker has it start one, and ends."""
     cluster = distributed.LocalCluster(
-        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     )
     with cluster, distributed.Client(cluster) as client:
         cluster.adapt(minimum=0, maximum=2, interval="100 ms")
@@ -557,16 +557,24 @@ def test_a_cluster_without_workers_starts_some():
         assert pmap(draw, range(5), seed=1, executor=client) == pmap(draw, range(5), seed=1)
 
 
-@pytest.mark.parametrize("where", ["worker", "scheduler"])
-def test_where_parmap_is_not_installed_the_error_says_so(tmp_path, where):
-    """A worker or scheduler without parmap is an ExecutorUnavailable that says what to install."""
-    block = tmp_path / "block.py"
-    block.write_text("import sys\nsys.modules['parmap'] = None\n")
-    options = ("--preload", str(block))
-    there = {"scheduler_options": options} if where == "scheduler" else {}
+@pytest.fixture
+def without_parmap(tmp_path):
+    """The options for a program of Dask's in which parmap cannot be imported."""
+    (tmp_path / "block.py").write_text("import sys\nsys.modules['parmap'] = None\n")
+    return "--preload", str(tmp_path / "block.py")
 
-    with (
-        clusters.dask(1, *(options if where == "worker" else ()), **there) as client,
-        pytest.raises(ExecutorUnavailable, match="parmap-py"),
-    ):
-        pmap(abs, XS, executor=client)
+
+def test_a_worker_without_parmap_is_an_error(without_parmap):
+    """Where workers have no parmap, the error says what to install, and they live on."""
+    with clusters.dask(1, *without_parmap) as client:
+        before = pids(client)
+        with pytest.raises(ExecutorUnavailable, match="parmap-py"):
+            pmap(abs, XS, executor=client)
+        assert pids(client) == before
+
+
+def test_a_scheduler_needs_no_parmap(without_parmap):
+    """The scheduler does not look into what it hands on."""
+    weight = os.urandom(1_000_000)
+    with clusters.dask(1, scheduler_options=without_parmap) as client:
+        assert pmap(lambda x: x + len(weight), XS, executor=client) == [x + len(weight) for x in XS]

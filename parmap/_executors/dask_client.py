@@ -8,6 +8,7 @@ is no worker, chunks wait, and a task that does nothing has an adaptive cluster 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections import Counter
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 LARGE = 2**20
 """Bytes of a request that goes to its worker before the task does: what goes with the task, the
-scheduler unpickles and keeps; but to send it first takes a message more."""
+scheduler keeps; but to send it first takes a message more."""
 
 
 class DaskClient:
@@ -55,7 +56,6 @@ class DaskClient:
 
     async def run(self, sent: Sent, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         """Have a worker run *task*; call *done* with what it returns, or with what was raised."""
-        perform, request, *function = task
         out: Any
         try:
             while not self.threads:
@@ -64,10 +64,14 @@ class DaskClient:
             has, threads = self._has, self.threads
             sent.address = min(threads, key=lambda one: has[one] / threads[one])
             has[sent.address] += 1
-            more = [await self._function_at(sent.address, data) for data in function]
-            if len(request) > LARGE:
-                request = await self._scatter(request, workers=[sent.address])
-            out = await sent.result(perform, request, *more)
+            perform, request, *function = task
+            apart: list[Any] = []  # the function, which goes as what was put
+            parts = _Work(perform, request, *map(pickle.PickleBuffer, function))
+            work: Any = pickle.dumps(parts, 5, buffer_callback=apart.append)
+            put = [await self._function_at(sent.address, data) for data in function]
+            if len(work) > LARGE:
+                work = await self._scatter(work, workers=[sent.address])
+            out = await sent.result(pickle.loads, work, buffers=put)
         except BaseException as error:  # Dask's own CancelledError is none of Exception
             out = error.with_traceback(None)  # its frames have the future, and the client has it
         self._has[sent.address] -= 1
@@ -100,6 +104,20 @@ class DaskClient:
         return await self._client.scatter(data, hash=False, asynchronous=True, **where)
 
 
+class _Work:
+    """What to call, and with what; to unpickle it does so.
+
+    So for Dask a task is `pickle.loads` of bytes: its scheduler need not have parmap, and a worker
+    that has not fails its task.  Anything else breaks the worker's connection, and ends it.
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._parts[0], self._parts[1:]
+
+
 class Sent:
     """A chunk under way, to the worker with that *address* once there is one."""
 
@@ -109,13 +127,13 @@ class Sent:
         self._future: Any = None
         self._cancelled = False
 
-    async def result(self, *task: Any) -> Any:
+    async def result(self, *task: Any, **more: Any) -> Any:
         """Submit *task*, a function and its arguments, and return what it returns."""
         if self._cancelled:
             raise CancelledError
         where = {"workers": [self.address]} if self.address else {}
         key = f"parmap-{uuid4().hex}"
-        self._future = self._client.submit(*task, key=key, pure=False, **where)
+        self._future = self._client.submit(*task, key=key, pure=False, **where, **more)
         return await self._client.gather(self._future, asynchronous=True)
 
     def cancel(self) -> None:
