@@ -51,8 +51,14 @@ class JoblibParallel(Protocol):
     n_jobs: Any
     def __call__(self, iterable: Any) -> Any: ...
 
-Name = Literal["auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib"]
-Where = Name | Executor | ProcessPool | JoblibParallel
+class DaskClient(Protocol):
+    """What `distributed.Client` is, which ships no types."""
+
+    def scatter(self, data: Any) -> Any: ...
+    def get_executor(self) -> Any: ...
+
+Name = Literal["auto", "serial", "threads", "processes", "multiprocessing", "futures", "joblib", "dask", "ray"]
+Where = Name | Executor | ProcessPool | JoblibParallel | DaskClient
 
 class Options(TypedDict, total=False):
     executor: Where

@@ -70,6 +70,8 @@ assert_type(
 )
 assert_type(pmap(half, ints, progress="label", initializer=shutdown), list[float])
 assert_type(pmap(half, ints, progress={"unit": "file"}, chunksize=3), list[float])
+assert_type(pmap(half, ints, executor="dask", timeout=1.5), list[float])
+assert_type(pmap(half, ints, executor="ray"), list[float])
 
 # on_error
 
