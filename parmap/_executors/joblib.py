@@ -46,7 +46,7 @@ DEATHS = ("KilledWorker", "ActorDiedError", "RayActorError", "WorkerCrashedError
 # Guarded by `_turn`, and by the order of things: the collector may close a lost call in the middle.
 _users: WeakKeyDictionary[Any, set[int]] = WeakKeyDictionary()
 _entered: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
-_left: deque[tuple[Any, int]] = deque()  # calls that are over, until it is their turn
+_left: deque[tuple[Any, int, Any]] = deque()  # calls that are over, until it is their turn
 _turn = RLock()
 
 
@@ -80,9 +80,12 @@ def _enter(parallel: Any, user: int, *, lent: bool) -> None:
     _leave_all()  # those that waited in vain for us
 
 
-def _leave(parallel: Any, user: int) -> None:
-    """Leave *parallel* for the call *user* if it was entered for it and no other uses it."""
-    _left.append((parallel, user))
+def _leave(parallel: Any, user: int, backend: Any = None) -> None:
+    """Leave *parallel* for the call *user* if it was entered for it and no other uses it.
+
+    The call has begun on *backend*, if there is one.
+    """
+    _left.append((parallel, user, backend))
     _leave_all()
 
 
@@ -92,7 +95,9 @@ def _leave_all() -> None:
     while _left and _turn.acquire(timeout=PATIENCE):
         try:
             with suppress(IndexError):  # another was faster
-                parallel, user = _left.popleft()
+                parallel, user, backend = _left.popleft()
+                if backend is not None:
+                    _end_call(backend)
                 users = _users.get(parallel, set())
                 users.discard(user)
                 if not users and _entered.pop(parallel, False) and not _leaves_itself(parallel):
@@ -124,11 +129,11 @@ def _begin_call(backend: Any) -> None:
 
 
 def _end_call(backend: Any) -> None:
-    with _turn:
-        _calls[id(backend)] -= 1
-        if not _calls[id(backend)]:
-            del _calls[id(backend)]
-            getattr(backend, "stop_call", int)()
+    """Tell *backend* that a call has ended, unless another goes on; for whoever has the turn."""
+    _calls[id(backend)] -= 1
+    if not _calls[id(backend)]:
+        del _calls[id(backend)]
+        getattr(backend, "stop_call", int)()
 
 
 def parallel(workers: int | None) -> Any:
@@ -242,9 +247,8 @@ class Joblib(Queued):
 
     def close(self) -> None:
         self._marshaller.stop()
-        if self in _live:
-            _live.discard(self)
-            _end_call(self._backend)
+        begun = self._backend if self in _live else None
+        _live.discard(self)
         end = monotonic() + GRACE
         with suppress(Empty):
             while self._ours and self._pending:
@@ -256,7 +260,7 @@ class Joblib(Queued):
         if self._ours and self._pending and alone:
             self._backend.abort_everything(ensure_ready=False)
         self._pending.clear()
-        _leave(self._parallel, id(self))
+        _leave(self._parallel, id(self), begun)
 
 
 def _has_threads(backend: Any) -> bool:
