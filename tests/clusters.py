@@ -48,20 +48,27 @@ def until(reached, what):
     return found
 
 
-@contextlib.contextmanager
-def dask(workers=WORKERS):
-    """Yield a client of a scheduler and so many *workers* with a nanny and one thread each.
+def dask_worker(address, *options):
+    """Run a worker with one thread until the block ends, for the scheduler at *address*."""
+    words = ("-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-dashboard")
+    return program(*words, "--nthreads", "1", *options)
 
-    `client.programs` are the processes of the workers' nannies.
+
+@contextlib.contextmanager
+def dask(workers=WORKERS, *options, scheduler_options=()):
+    """Yield a client of a scheduler and so many *workers* with these *options* and one thread each.
+
+    `client.scheduler_program` is the process of the scheduler.
     """
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     address = f"tcp://127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
         scheduler = ("-m", "dask", "scheduler", "--no-dashboard", "--no-jupyter")
-        stack.enter_context(program(*scheduler, "--host", "127.0.0.1", "--port", address[16:]))
-        worker = ("-m", "dask", "worker", address, "--host", "127.0.0.1")
+        place = ("--host", "127.0.0.1", "--port", address[16:])
+        running = stack.enter_context(program(*scheduler, *place, *scheduler_options))
         for _ in range(workers):
-            stack.enter_context(program(*worker, "--nthreads", "1", "--no-dashboard"))
+            stack.enter_context(dask_worker(address, *options))
         client = stack.enter_context(distributed.Client(address, timeout=PATIENCE))
+        client.scheduler_program = running
         client.wait_for_workers(workers, timeout=PATIENCE)
         yield client

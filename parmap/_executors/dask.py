@@ -98,7 +98,7 @@ class Dask(Cluster):
             raise out
         raise ExecutorUnavailable(
             f"Dask cannot run parmap: {name}: {out}; is the same parmap-py installed where its "
-            "workers and its scheduler are?"
+            "workers are?"
         ) from out
 
     def _is_lost(self, handle: Sent) -> bool:

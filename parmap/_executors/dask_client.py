@@ -8,6 +8,7 @@ is no worker, chunks wait, and a task that does nothing has an adaptive cluster 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections import Counter
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 LARGE = 2**20
 """Bytes of a request that goes to its worker before the task does: what goes with the task, the
-scheduler unpickles and keeps; but to send it first takes a message more."""
+scheduler keeps; but to send it first takes a message more."""
 
 
 class DaskClient:
@@ -38,7 +39,8 @@ class DaskClient:
         self.looking = False
         self._client = client
         self._has: Counter[str] = Counter()  # how many chunks each worker has
-        self._function: tuple[bytes, Any] = b"", None  # that all workers have, and its future
+        self._function: tuple[bytes, Any] = b"", None  # one worker has it, and this future tells
+        self._copies: dict[str, Any] = {}  # of it, by the address of the worker, for its chunks
         self._lock = asyncio.Lock()
 
     async def look(self, changed: Callable[[], object] = int) -> None:
@@ -54,7 +56,6 @@ class DaskClient:
 
     async def run(self, sent: Sent, task: tuple[Any, ...], done: Callable[[Any], object]) -> None:
         """Have a worker run *task*; call *done* with what it returns, or with what was raised."""
-        perform, request, *function = task
         out: Any
         try:
             while not self.threads:
@@ -63,29 +64,58 @@ class DaskClient:
             has, threads = self._has, self.threads
             sent.address = min(threads, key=lambda one: has[one] / threads[one])
             has[sent.address] += 1
-            more = [await self._everywhere(data) for data in function]
-            if len(request) > LARGE:
-                request = await self._scatter(request, workers=[sent.address])
-            out = await sent.result(perform, request, *more)
+            perform, request, *function = task
+            apart: list[Any] = []  # the function, which goes as what was put
+            parts = _Work(perform, request, *map(pickle.PickleBuffer, function))
+            work: Any = pickle.dumps(parts, 5, buffer_callback=apart.append)
+            put = [await self._function_at(sent.address, data) for data in function]
+            if len(work) > LARGE:
+                work = await self._scatter(work, workers=[sent.address])
+            out = await sent.result(pickle.loads, work, buffers=put)
         except BaseException as error:  # Dask's own CancelledError is none of Exception
-            out = error
+            out = error.with_traceback(None)  # its frames have the future, and the client has it
         self._has[sent.address] -= 1
         done(out)
 
     async def forget(self) -> None:
         """Let the workers forget the function."""
         self._function = b"", None
+        self._copies.clear()
 
-    async def _everywhere(self, data: bytes) -> Any:
-        """Return the future of *data*, which all workers have; they get it again if it was lost."""
+    async def _function_at(self, address: str, data: bytes) -> Any:
+        """Return the future of *data* at one worker, which has it from another.
+
+        Each has a key of its own: where several have the same one, Dask takes it from those who do
+        not need it at the moment, and they would fetch it again.
+        """
         async with self._lock:
             known, future = self._function
             if known is not data or future.status != "finished":
-                self._function = data, await self._scatter(data, broadcast=True)
-            return self._function[1]
+                self._function = data, await self._scatter(data)
+                self._copies.clear()
+        copy = self._copies.get(address)
+        if copy is None or copy.status in ("cancelled", "error", "lost"):
+            key = f"parmap-function-{uuid4().hex}"
+            at = {"workers": [address], "key": key, "pure": False}
+            copy = self._copies[address] = self._client.submit(bytes, self._function[1], **at)
+        return copy
 
     async def _scatter(self, data: Any, **where: Any) -> Any:
         return await self._client.scatter(data, hash=False, asynchronous=True, **where)
+
+
+class _Work:
+    """What to call, and with what; to unpickle it does so.
+
+    So for Dask a task is `pickle.loads` of bytes: its scheduler need not have parmap, and a worker
+    that has not fails its task.  Anything else breaks the worker's connection, and ends it.
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        self._parts = parts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._parts[0], self._parts[1:]
 
 
 class Sent:
@@ -97,13 +127,13 @@ class Sent:
         self._future: Any = None
         self._cancelled = False
 
-    async def result(self, *task: Any) -> Any:
+    async def result(self, *task: Any, **more: Any) -> Any:
         """Submit *task*, a function and its arguments, and return what it returns."""
         if self._cancelled:
             raise CancelledError
         where = {"workers": [self.address]} if self.address else {}
         key = f"parmap-{uuid4().hex}"
-        self._future = self._client.submit(*task, key=key, pure=False, **where)
+        self._future = self._client.submit(*task, key=key, pure=False, **where, **more)
         return await self._client.gather(self._future, asynchronous=True)
 
     def cancel(self) -> None:
