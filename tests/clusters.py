@@ -55,7 +55,7 @@ def until(reached, what):
 def dask_worker(address, *options):
     """Run a worker with one thread until the block ends, for the scheduler at *address*."""
     words = ("-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-dashboard")
-    return program(*words, "--nthreads", "1", *options)
+    return program(*words, "--nthreads", "1", "--death-timeout", "60", *options)
 
 
 @contextlib.contextmanager
@@ -67,7 +67,9 @@ def dask(workers=WORKERS, *options, scheduler_options=()):
     distributed = pytest.importorskip("distributed", reason="dask.distributed is not installed")
     address = f"tcp://127.0.0.1:{free_port()}"
     with contextlib.ExitStack() as stack:
+        # Should the tests be killed, it ends by itself, and the workers with it.
         scheduler = ("-m", "dask", "scheduler", "--no-dashboard", "--no-jupyter")
+        scheduler += ("--idle-timeout", "10 minutes")
         place = ("--host", "127.0.0.1", "--port", address[16:])
         running = stack.enter_context(program(*scheduler, *place, *scheduler_options))
         for _ in range(workers):
