@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 60.0  # seconds until all of a cluster must have answered
+PATIENCE = 100.0  # seconds until all of a cluster must have answered
 WORKERS = 2
 
 
