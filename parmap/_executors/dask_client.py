@@ -74,6 +74,7 @@ class DaskClient:
             out = await sent.result(pickle.loads, work, buffers=put)
         except BaseException as error:  # Dask's own CancelledError is none of Exception
             out = error.with_traceback(None)  # its frames have the future, and the client has it
+            out.__context__ = None  # the same
         self._has[sent.address] -= 1
         done(out)
 
@@ -134,7 +135,10 @@ class Sent:
         where = {"workers": [self.address]} if self.address else {}
         key = f"parmap-{uuid4().hex}"
         self._future = self._client.submit(*task, key=key, pure=False, **where, **more)
-        return await self._client.gather(self._future, asynchronous=True)
+        try:
+            return await self._client.gather(self._future, asynchronous=True)
+        finally:
+            self._future = None
 
     def cancel(self) -> None:
         """Have it cancelled; any thread may."""
