@@ -323,8 +323,10 @@ def test_an_input_without_a_length_shows_what_was_drawn(bars):
 
 
 @pytest.mark.parametrize("progress", [True, "label", {"desc": "label"}])
-def test_without_a_terminal_there_is_no_bar(progress, capfd):
-    """A bar that nobody asked to see in a file is not written to one."""
+def test_without_a_terminal_there_is_no_bar(progress, capfd, monkeypatch):
+    """A bar that nobody asked to see in a file is not written to one, whatever is imported."""
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+
     assert pmap(abs, range(-5, 0), progress=progress) == [5, 4, 3, 2, 1]
 
     assert capfd.readouterr() == ("", "")

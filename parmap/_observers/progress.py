@@ -37,8 +37,8 @@ class Bar:
         """Expect *total* tasks, if that is known; *workers* tells how many run at once now."""
         arguments: dict[str, Any] = {"total": total, "unit": "task"}
         kind = progress if isinstance(progress, type) else None
-        if kind is None and not _in_notebook():
-            arguments["disable"] = None
+        if kind is None and not type(sys.stderr).__module__.startswith("ipykernel."):
+            arguments["disable"] = None  # tqdm's word for: unless that is a terminal
         if isinstance(progress, dict):
             arguments |= progress
         elif isinstance(progress, str):
@@ -106,10 +106,6 @@ class Bar:
         return {name: count for name, count in counts.items() if count}
 
 
-def _in_notebook() -> bool:
-    return "ipykernel" in sys.modules
-
-
 def _tqdm() -> Any:
     # In a notebook tqdm.auto finds the right bar; elsewhere it would import asyncio for nothing.
-    return import_module("tqdm.auto" if _in_notebook() else "tqdm.std").tqdm
+    return import_module("tqdm.auto" if "ipykernel" in sys.modules else "tqdm.std").tqdm
