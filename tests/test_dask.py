@@ -520,7 +520,7 @@ def test_a_client_that_is_closed_is_an_error(client, tmp_path):
     results = pmap_beside(tmp_path, other)
     other.close()
 
-    with pytest.raises(ExecutorUnavailable, match="client is (closing|closed)"):
+    with pytest.raises(ExecutorUnavailable, match=r"client is (closing|closed)"):
         results()
     (tmp_path / "gate").touch()
 
