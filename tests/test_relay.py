@@ -556,7 +556,7 @@ def screen(text):
     return lines
 
 
-@pytest.mark.parametrize("options", [{"progress": True}, {}])
+@pytest.mark.parametrize("options", [{"progress": {"disable": False}}, {}])
 def test_a_bar_is_not_broken(options, capsys):
     """The lines of tasks stand above the bar, each whole, be it ours or a bar of the caller's."""
     tqdm = pytest.importorskip("tqdm", reason="tqdm is not installed")
