@@ -299,6 +299,19 @@ def bars():
     return Bars
 
 
+# Notebooks
+
+
+def outputs_of(cell):
+    """Execute a notebook of one *cell*, its source, and return the outputs of that."""
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+    nbclient.NotebookClient(book, timeout=60, kernel_name="python3").execute()
+    return book.cells[0].outputs
+
+
 # Scripts
 
 

@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 import work
-from conftest import environment
+from conftest import environment, outputs_of
 
 from parmap import pcall, pimap, pmap, pstarmap
 from parmap._observers import progress
@@ -370,18 +370,13 @@ def test_rich_draws_it_through_its_class(capfd):
 
 def test_a_notebook_shows_the_bar_and_what_tasks_print(tmp_path):
     """In a notebook both are in the output of the cell, whole."""
-    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     cell = (
         "import warnings\nwarnings.simplefilter('ignore')  # tqdm would like ipywidgets\n"
         "from parmap import pmap\n"
         "def task(x):\n    print('task', x)\n"
         "pmap(task, range(4), executor='processes', workers=2, progress=True);\n"
     )
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
-    nbclient.NotebookClient(book, timeout=60, kernel_name="python3").execute()
-    text = "".join(output.get("text", str(output)) for output in book.cells[0].outputs)
+    text = "".join(output.get("text", str(output)) for output in outputs_of(cell))
 
     assert "4/4" in text
     assert [f"task {x}" for x in range(4) if f"task {x}\n" not in text] == []

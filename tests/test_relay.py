@@ -13,6 +13,7 @@ from functools import partial
 import chatter
 import pytest
 import work
+from conftest import outputs_of
 
 from parmap import Pool, aio, parallel_config, pcall, pimap, pmap, pstarmap, shutdown
 from parmap._observers import relay
@@ -579,9 +580,6 @@ def test_under_a_bar_a_line_is_completed(capsys):
 
 def test_a_notebook_shows_it_in_the_cell(tmp_path):
     """In a notebook the output of the cell has what its tasks print, in their order."""
-    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
-    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
     cell = (
         "import sys, warnings\nfrom parmap import pmap\n"
         "def task(x):\n"
@@ -589,10 +587,8 @@ def test_a_notebook_shows_it_in_the_cell(tmp_path):
         "    warnings.warn('careful', DeprecationWarning)\n"
         "pmap(task, range(4), executor='processes', workers=2);\n"
     )
-    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
-    nbclient.NotebookClient(book, timeout=60, kernel_name="python3").execute()
     shown = {}
-    for output in book.cells[0].outputs:
+    for output in outputs_of(cell):
         shown[output.name] = shown.get(output.name, "") + output.text
     assert shown["stdout"] == "".join(f"task {x}\n" for x in range(4))
     assert shown["stderr"].count("DeprecationWarning: careful") == 1

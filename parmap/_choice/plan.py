@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._engine.interfaces import Executor, Feed
+    from .._executors.queued import Queued
     from .._records.work import Call
     from .auto_facts import Tell
     from .serial_or_parallel import Choice
@@ -163,8 +164,7 @@ def _pool(call: Call, name: str, workers: int | None) -> Executor:
     if name != "joblib":  # which counts as it is configured
         interpreter()
         workers = count(workers, usable_cpus())
-    pool: Executor = _adapter(name)(call, workers)
-    return pool
+    return _adapter(name)(call, workers)
 
 
 def prestart(workers: int | None) -> None:
@@ -265,7 +265,8 @@ def _cluster(call: Call, name: str, options: dict[str, Any], lent: Any = None) -
     """Return the adapter for a cluster, which counts its workers itself."""
     _check_depth(name)
     workers, timeout = options["workers"], options["timeout"]
-    made: Executor = _adapter(name)(
+    adapter: Any = _adapter(name)  # it takes what a cluster can do besides
+    made: Executor = adapter(
         call,
         workers=None if workers is None else count(workers, 1),
         lent=lent,
@@ -303,8 +304,7 @@ def _borrowed(call: Call, instance: Any, options: dict[str, Any]) -> Executor:
             if adapter.accepts(instance):
                 if name in CLUSTERS:
                     return _cluster(call, name, options, instance)
-                executor: Executor = adapter(call, lent=instance)
-                return executor
+                return adapter(call, lent=instance)
     if type(instance).__module__.startswith("ray."):
         raise TypeError(
             f"executor: {short_repr(instance)} cannot be lent; executor='ray' runs tasks in the "
@@ -317,8 +317,9 @@ def _borrowed(call: Call, instance: Any, options: dict[str, Any]) -> Executor:
     )
 
 
-def _adapter(name: str) -> Any:
+def _adapter(name: str) -> type[Queued]:
     """Return the class in the module of that name in `_executors`."""
     from importlib import import_module
 
-    return getattr(import_module(f"parmap._executors.{name}"), ADAPTERS[name])
+    found: type[Queued] = getattr(import_module(f"parmap._executors.{name}"), ADAPTERS[name])
+    return found

@@ -24,14 +24,14 @@ from time import monotonic
 
 from .._records.errors import TaskTimeout
 from .._records.work import Chunk, Loss, Report
-from .interfaces import Executor
+from .interfaces import Around
 from .slices import LazyItems
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .interfaces import Feed
+    from .interfaces import Executor, Feed
 
 
 GRACE = 0.1  # seconds beyond the deadline for what ends by itself: its results are kept
@@ -40,7 +40,7 @@ AGAIN = 1.0  # seconds that an iterator has at least to come to its end, however
 LONGEST = 3600.0  # seconds of a wait; locks cannot wait for a year
 
 
-class Bounded(Executor):
+class Bounded(Around):
     """Closes *executor* when *clock* says *end*: so many *seconds* after the call was made."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Bounded(Executor):
         end: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
-        self._executor = executor
+        super().__init__(executor)
         self._source = source
         self._seconds = seconds
         self._end = end
@@ -62,19 +62,6 @@ class Bounded(Executor):
         self._spared: list[range] = []  # tasks that were in one chunk with what was killed
         self._over = self._closed = False
         self._exact = False  # whether what runs was killed, so that what is out had not begun
-
-    @property
-    def workers(self) -> int:  # type: ignore[override]
-        """As the executor has it; so are the others."""
-        return self._executor.workers
-
-    @property
-    def window(self) -> int:  # type: ignore[override]
-        return self._executor.window
-
-    @property
-    def in_caller(self) -> bool:
-        return self._executor.in_caller
 
     @property
     def is_coarse(self) -> bool:
@@ -101,9 +88,6 @@ class Bounded(Executor):
                     self._expire()
         news, self._news = self._news, []
         return news
-
-    def wake(self) -> None:
-        self._executor.wake()
 
     def close(self) -> None:
         if not self._closed:

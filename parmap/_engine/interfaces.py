@@ -77,6 +77,62 @@ class Executor:
         raise NotImplementedError
 
 
+class Around(Executor):
+    """An executor around another, *inner*: what it does not say itself, that one does."""
+
+    def __init__(self, inner: Executor) -> None:
+        self._executor = inner
+
+    @property
+    def workers(self) -> int:  # type: ignore[override]
+        """As the inner one has it."""
+        return self._executor.workers
+
+    @property
+    def window(self) -> int:  # type: ignore[override]
+        """As the inner one has it."""
+        return self._executor.window
+
+    @property
+    def in_caller(self) -> bool:
+        """As the inner one has it."""
+        return self._executor.in_caller
+
+    @property
+    def ready(self) -> bool:
+        """As the inner one has it."""
+        return self._executor.ready
+
+    @property
+    def packing(self) -> float:
+        """As the inner one has it."""
+        return self._executor.packing
+
+    def submit(self, chunk: Chunk) -> None:
+        """Hand *chunk* on."""
+        self._executor.submit(chunk)
+
+    def wait(self, seconds: float | None) -> list[Report]:
+        """Wait for the inner one."""
+        return self._executor.wait(seconds)
+
+    def wake(self) -> None:
+        """Wake the inner one."""
+        self._executor.wake()
+
+    def recall(self) -> None:
+        """Have the inner one recall what it has."""
+        self._executor.recall()
+
+    def kill_overdue(self, timeout: float | None) -> float | None:
+        """Have the inner one kill what is overdue."""
+        return self._executor.kill_overdue(timeout)
+
+    def close(self) -> None:
+        """Close the inner one."""
+        self._executor.close()
+
+
 class Feed:
     """Where the tasks of a call come from: a `Source` of iterables, or an `Inbox`.
 

@@ -51,6 +51,7 @@ class Cluster(Queued):
     """
 
     far = FAR
+    _marshaller: Pickled
 
     def __init__(
         self, call: Call, engine: Any, most: int | None = None, timeout: float | None = None
@@ -61,9 +62,11 @@ class Cluster(Queued):
         self._seeded = call.seed is not None
         self._shared = False  # whether workers are threads of a process, which share its state
         self._deaths: dict[int, int] = {}  # of workers that had a task, by its index
-        self._more_path = tuple(map(os.path.abspath, filter(_is_text, sys.path)))
-        contained = partial(handle_contained, level=nested.get() + 1)
-        self._contained = partial(contained, more_path=self._more_path)
+        path: list[Any] = sys.path
+        texts = (entry for entry in path if isinstance(entry, str))
+        self._more_path = tuple(map(os.path.abspath, texts))
+        level = nested.get() + 1
+        self._contained = partial(handle_contained, level=level, more_path=self._more_path)
         self._pool = engine
         self._look_at = monotonic() + ROUND
         try:
@@ -102,7 +105,6 @@ class Cluster(Queued):
     def _outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
         # After a death, who knows what other chunks would do.
         alone = self._timeout is not None or self._deaths or (self._seeded and self._shared)
-        assert isinstance(self._marshaller, Pickled)
         return self._marshaller.outgoing(chunk, self._contained if alone else None)
 
     def _losses(self, chunk: Chunk) -> int:
@@ -110,15 +112,14 @@ class Cluster(Queued):
 
     def _next_completed(self, seconds: float | None) -> tuple[int | None, Any]:
         if monotonic() >= self._look_at:
-            self._look_after_workers(set())
+            self._look_after_workers()
             if self._reports:
                 raise Empty
         return super()._next_completed(seconds)
 
-    def _look_after_workers(self, dead: set[Any]) -> None:  # noqa: ARG002 - the engine knows
+    def _look_after_workers(self) -> None:
         self._look_at = monotonic() + ROUND
         workers, self.workers = self.workers, self._capacity()
-        assert isinstance(self._marshaller, Pickled)
         self._marshaller.budget = budget(self.workers, far=self.far)
         if self.workers > workers:
             self.wake()
@@ -135,7 +136,6 @@ class Cluster(Queued):
 
     def close(self) -> None:
         super().close()
-        assert isinstance(self._marshaller, Pickled)
         self._marshaller.put_again()  # what was put is needed no more
 
     def _executor(self) -> None:
@@ -155,7 +155,3 @@ class Cluster(Queued):
         crash.__cause__ = error
         fate: Fate = "requeue" if losses <= LOSSES else "bisect"
         self._reports.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
-
-
-def _is_text(entry: object) -> bool:
-    return isinstance(entry, str)

@@ -7,7 +7,6 @@ ended and where it stood, and the worker of the cluster goes on.
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from math import inf
 from time import perf_counter
@@ -16,6 +15,7 @@ from .._records.errors import ExecutorUnavailable
 from .._records.work import Chunk
 from .._wire.channel import Message
 from .._wire.messages import CRASHED, LACKING, LAST_STATE, NEW_STATE, READY, STALE, UNFIT
+from .._workers.child import look_in
 from .._workers.environment import TaskEnvironment
 from .._workers.lease import GRACE, Lease
 from .._workers.status_block import IDLE, LEAVING, LOADING, RUNNING, SINCE
@@ -33,7 +33,7 @@ def handle_contained(request: Message, level: int, more_path: tuple[str, ...] = 
 
     The process stays for the next, warm, as those of any call do.
     """
-    sys.path.extend(entry for entry in more_path if entry not in sys.path)
+    look_in(more_path)
     token = nested.set(level - 1)  # of what asks; the process is one deeper
     try:
         with closing(Lease(TaskEnvironment(1))) as lease:
@@ -55,20 +55,10 @@ def _answer(lease: Lease, request: Message) -> Message:
         raise ExecutorUnavailable("no worker process can be started")
     try:
         _forward(worker, request)
-        while True:
-            late, wait = overdue(lease.busy(), timeout) if timeout is not None else ((), inf)
-            for _, dump in late:
-                return _on_death(lease, worker, timeout, dump)
-            for _, died in lease.poll(wait):
-                if died and not worker.readable(0):
-                    raise EOFError
-                answer = worker.channel.receive()
-                if answer.kind != READY:
-                    break
-                worker.ready = True
-            else:
-                continue
-            break
+        while (answer := _news(lease, worker, timeout)) is None:
+            pass
+    except _Late as late:
+        return _on_death(lease, worker, timeout, str(late))
     except (EOFError, OSError, MemoryError):
         return _on_death(lease, worker, None)
     worker.chunk = None
@@ -79,6 +69,28 @@ def _answer(lease: Lease, request: Message) -> Message:
     else:
         lease.put(worker)
     return answer
+
+
+class _Late(Exception):
+    """A task took longer than it may; the text is where it stood."""
+
+
+def _news(lease: Lease, worker: WorkerProcess, timeout: float | None) -> Message | None:
+    """Wait for what *worker* says next, and return it if it is an answer.
+
+    Raises EOFError if it is dead, `_Late` if its task has had its *timeout*.
+    """
+    late, wait = overdue(lease.busy(), timeout) if timeout is not None else ((), inf)
+    for _, dump in late:
+        raise _Late(dump)
+    for _, died in lease.poll(wait):
+        if died and not worker.readable(0):
+            raise EOFError
+        message = worker.channel.receive()
+        if message.kind != READY:
+            return message
+        worker.ready = True
+    return None
 
 
 def _forward(worker: WorkerProcess, request: Message) -> None:

@@ -113,9 +113,8 @@ class Pickled:
         self._reference: tuple[bytes, Any] = b"", None
         self._workers = workers
         self._carried = b""
-        self._carriers = self._lacking = (
-            0  # chunks that are to have it; answers that it was not there
-        )
+        self._carriers = 0  # chunks that are to have it along
+        self._lacking = 0  # answers that it was not there
 
     def outgoing(
         self, chunk: Chunk, perform: Callable[[Message], Message] | None = None

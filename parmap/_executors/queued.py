@@ -142,7 +142,7 @@ class Queued(Executor):
 
         Or if the workers were looked after meanwhile, and there are reports.
         """
-        dead: set[Any] = set()
+        self._exited: set[Any] = set()  # worker processes, as seen at the last look
         end = inf if seconds is None else monotonic() + seconds
         try:
             while True:
@@ -152,24 +152,23 @@ class Queued(Executor):
                 except Empty:
                     if left <= 0:
                         raise
-                self._look_after_workers(dead)
+                self._look_after_workers()
                 if self._reports:
                     raise Empty
         except KeyboardInterrupt as interrupt:
             raise interrupt from None  # it may have come upon an Empty, which is nobody's matter
 
-    def _look_after_workers(self, dead: set[Any]) -> None:
-        """Find what the executor does not notice; *dead* is what was so at the last look.
+    def _look_after_workers(self) -> None:
+        """Find what the executor does not notice.
 
         One whose worker died in the middle of a result waits for the rest.  If it is ours, its
         workers are killed; another's is not touched: raise BrokenExecutor.
         """
-        executor, before = self._executor(), dead.copy()
-        dead.clear()
-        dead.update(process for process in workers_of(executor) if process.exitcode)
-        if before & dead and self._ours:
+        executor, before = self._executor(), self._exited
+        self._exited = {process for process in workers_of(executor) if process.exitcode}
+        if before & self._exited and self._ours:
             kill_workers(executor)
-        elif before & dead:
+        elif before & self._exited:
             raise BrokenExecutor(
                 "it died in the middle of a result, and the executor waits for the rest"
             )

@@ -193,7 +193,7 @@ def handle_in_pool(
         die_with_parent(*line)
     if path is not None:
         sys.path[:] = path
-    sys.path.extend(entry for entry in more_path if entry not in sys.path)
+    look_in(more_path)
     part_ways()
     token = nested.set(level)
     worker, status = os.getpid(), new_status()
@@ -208,6 +208,11 @@ def handle_in_pool(
         nested.reset(token)
         if os.getpid() != worker:  # a child that a task has forked is no worker
             os._exit(1)
+
+
+def look_in(folders: tuple[str, ...]) -> None:
+    """Look for modules in these *folders*, too, behind all others."""
+    sys.path.extend(entry for entry in folders if entry not in sys.path)
 
 
 def _pack_report(report: Report, apart: list[Any] | None) -> Message:
