@@ -563,6 +563,18 @@ def test_a_cluster_without_workers_starts_some():
         assert pmap(draw, range(5), seed=1, executor=client) == pmap(draw, range(5), seed=1)
 
 
+def test_a_cluster_that_stays_without_workers_is_warned_of(monkeypatch):
+    """A map on a cluster that has no worker says so, and waits until its deadline."""
+    monkeypatch.setattr("parmap._executors.cluster.DESERTED", 0.0)
+
+    with (
+        clusters.dask(0) as client,
+        pytest.warns(RuntimeWarning, match="no worker"),
+        pytest.raises(TaskTimeout, match="deadline"),
+    ):
+        pmap(abs, XS, executor=client, deadline=2)
+
+
 @pytest.fixture
 def without_parmap(tmp_path):
     """The options for a program of Dask's in which parmap cannot be imported."""

@@ -352,14 +352,21 @@ def beside(request, places):
 
 
 def hang_at(gate, bad, x):
-    """Return *x*, but of those in *bad* only when there is a file at *gate*."""
+    """Return *x*, but of those in *bad* only when there is a file at *gate*; see `hangs`."""
+    if x in bad:
+        gate.with_suffix(".begun").touch()
     return work.wait_for(gate if x in bad else None, x)
+
+
+def hangs(gate):
+    """Tell whether a task waits for *gate*; a thread may take a task long before it begins it."""
+    return gate.with_suffix(".begun").exists()
 
 
 def test_finished_results_are_kept(beside, time, bars, tmp_path):
     """A task that hangs fails with TaskTimeout at the deadline, the others have their values."""
     gate = tmp_path / "gate"
-    time.over = lambda: bool(bars.made) and bars.made[-1].n == 5
+    time.over = lambda: hangs(gate) and bool(bars.made) and bars.made[-1].n == 5
     task = partial(hang_at, gate, {2})
 
     results = pmap(
@@ -380,7 +387,7 @@ def test_finished_results_are_kept(beside, time, bars, tmp_path):
 def test_a_task_without_result_is_raised(beside, time, bars, tmp_path):
     """By default the call raises TaskTimeout at the deadline, with a note that names the task."""
     gate = tmp_path / "gate"
-    time.over = lambda: bool(bars.made) and bars.made[-1].n == 5
+    time.over = lambda: hangs(gate) and bool(bars.made) and bars.made[-1].n == 5
     task = partial(hang_at, gate, {2})
 
     with pytest.raises(TaskTimeout, match="deadline of 60 s") as caught:
@@ -424,7 +431,7 @@ def test_only_workers_that_hang_are_killed(time, bars, tmp_path):
     """The other worker serves the next call."""
     gate, folder = tmp_path / "gate", tmp_path / "here"
     folder.mkdir()
-    time.over = lambda: bool(bars.made) and bars.made[-1].n == 9
+    time.over = lambda: hangs(gate) and bool(bars.made) and bars.made[-1].n == 9
     task = lambda x: (hang_at(gate, {0}, x), os.getpid())[1]
     options = {"executor": "processes", "workers": 2}
 
@@ -512,7 +519,7 @@ def test_a_lazy_map_gives_what_is_finished_and_then_raises(time, tmp_path, order
     gate = tmp_path / "gate"
     task = partial(hang_at, gate, {3})
     given = []
-    time.over = lambda: len(given) >= 3
+    time.over = lambda: hangs(gate) and len(given) >= 3
     options = {"executor": "processes", "workers": 2, "chunksize": 1, "buffersize": 3}
 
     with pytest.raises(TaskTimeout, match="deadline") as caught:

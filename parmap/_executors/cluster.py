@@ -21,11 +21,13 @@ import os
 import sys
 from concurrent.futures import BrokenExecutor, CancelledError
 from functools import partial
+from math import inf
 from queue import Empty
 from time import monotonic
 
 from .._engine.chunking import FAR, budget
 from .._records.errors import ExecutorUnavailable, WorkerCrashed
+from .._records.stack_frames import warn
 from .._records.work import Loss, Report
 from .._workers.tasks import nested
 from .contained import handle_contained
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
 LOSSES = 3
 """Workers that may die, each with the same chunk in a process beside it, until its tasks are to
 blame: Dask's default of `allowed-failures`.  Less blames tasks for machines that are taken away."""
+DESERTED = 30.0
+"""Seconds without any worker until that is warned of.  Less, and clusters that grow from none are
+complained of; more, and who waits for one that will not come does not know it."""
 
 
 class Cluster(Queued):
@@ -69,6 +74,7 @@ class Cluster(Queued):
         self._contained = partial(handle_contained, level=level, more_path=self._more_path)
         self._pool = engine
         self._look_at = monotonic() + ROUND
+        self._deserted_at = monotonic() + DESERTED
         try:
             super().__init__(call, self._capacity(), engine)
         except BrokenExecutor as error:
@@ -96,6 +102,14 @@ class Cluster(Queued):
 
     def _capacity(self) -> int:
         workers = self._count()
+        if workers:
+            self._deserted_at = monotonic() + DESERTED
+        elif monotonic() >= self._deserted_at:
+            self._deserted_at = inf
+            warn(
+                f"parmap: the cluster has had no worker for {DESERTED:g} s; the call goes on when one "
+                "joins, and without deadline= waits for it for ever"
+            )
         self._limited = self._most is not None and self._most < workers
         return max(1, workers if self._most is None else min(workers, self._most))
 
