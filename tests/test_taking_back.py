@@ -31,6 +31,8 @@ def told(seconds, cpu=None):
         ("threads", seen(0.02), 0.02, 0.02, 0.01, 2.0),  # the GIL is free
         ("threads", seen(0.02), 0.02, 0.01, 0.01, 1.0),  # it is not: each waits half of its time
         ("threads", seen(0.02, cpu=0.5), 0.02, 0.005, 0.01, 1.0),  # the loop had half a processor
+        ("threads", seen(0.02), 0.03, 0.03, 0.015, 5 / 3),  # these are larger, in part
+        ("threads", seen(0.02), 0.04, 0.03, 0.02, 1.0),  # these wait, and take turns for long
     ],
 )
 def test_a_pool_is_held_against_the_loop(where, measured, seconds, cpu, spent, speed):
@@ -65,6 +67,32 @@ def test_nothing_is_said_before_it_can_be_told(measured, reports, spent):
     assert not comparison.is_lost
 
 
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_first_tasks_in_threads_are_no_measure(tasks):
+    """Threads are judged by more than the first task of each, unless that takes long."""
+    comparison = Comparison("threads")
+    comparison.begin(seen(0.01), 2, 0.0)
+    for _ in range(2):
+        comparison.spend(0.04)
+        comparison.add(Report(Chunk(0, [0] * tasks), [0] * tasks, None, 0.01, 0.005))
+    assert comparison.is_lost is (tasks == 2)
+
+    comparison.spend(0.03)
+    assert comparison.is_lost
+
+
+@pytest.mark.parametrize(("alone", "lost"), [(True, False), (False, True)])
+def test_threads_give_way_to_processes_that_are_there(alone, lost):
+    """Threads that are little better than the loop stay, unless workers have the function."""
+    comparison = Comparison("threads")
+    comparison.begin(seen(0.02), 2, None, alone=alone)
+    for _ in range(100):
+        comparison.spend(0.0175)
+        comparison.add(told(0.02))
+
+    assert comparison.is_lost is lost
+
+
 @pytest.mark.parametrize(("cpu", "waits", "speed"), [(0.02, False, 2.0), (0.0, True, math.inf)])
 def test_threads_beside_a_first_long_task_have_their_chance(cpu, waits, speed):
     """Where no task of the function has ended here, what theirs take counts; waits never lose."""
@@ -82,12 +110,12 @@ def test_what_is_under_way_counts_as_long_as_it_matters():
     """A pool that began with nothing is not taken for slow because its first tasks go on."""
     comparison = Comparison("threads")
     comparison.begin(seen(0.02), 2, 0.0)
-    comparison.spend(0.029)  # the first two, 5 ms apart, and the next are half done
-    comparison.add(told(0.02))
-    comparison.add(told(0.02))
-    assert comparison.speed == pytest.approx(0.06 / 0.029)
+    comparison.spend(0.049)  # two each, 5 ms apart, and the next are half done
+    for _ in range(4):
+        comparison.add(told(0.02))
+    assert comparison.speed == pytest.approx(0.1 / 0.049)
 
-    for _ in range(20):  # but these have waited for each other
+    for _ in range(40):  # but these have waited for each other
         comparison.spend(0.02)
         comparison.add(told(0.02))
     assert comparison.speed == pytest.approx(1.0, rel=0.1)

@@ -189,7 +189,8 @@ class Chooser:
         where, seen = self.facts.pool, self.facts.seen
         at = where, magnitude(self._left)
         self.comparison = seen.comparisons.setdefault(at, Comparison(where))
-        self.comparison.begin(seen, self.facts.workers, spent, waits=self._waits)
+        alone = self.facts.loading > 0
+        self.comparison.begin(seen, self.facts.workers, spent, waits=self._waits, alone=alone)
 
     def reconsider(self) -> Choice | None:
         """Return what to choose instead if the pool has turned out slower than the loop.

@@ -32,6 +32,18 @@ LEAST = {"threads": 1.2, "processes": 0.95}
 """Seconds of tasks in a second of the loop's that are worth staying for: processes may still do
 better than threads, where nothing else is better than the caller."""
 
+ALONE = 1.1
+"""The same of threads where workers would have to load the function first: then only the caller may
+be faster.  Threads that take turns at the GIL do less, or soon will."""
+
+FREE, GROWN = 0.8, 1.25
+"""Of its time, what a task in a thread computes that does not wait for the GIL, and how many times
+as long as before it may take then, for it may be larger.  With less, tasks that grow made threads
+seem useless that were 1.6 times as fast; with more, those that slow each other down seem useful."""
+
+LONG = 0.1
+"""Seconds of the call after which the first task of each worker will do: a thread that begins
+meets others that do, and memory that nobody had yet."""
 
 FADING = 1.0
 """Seconds of the call from which on what was before counts half: what is done may change."""
@@ -47,22 +59,30 @@ class Comparison:
         self._where = where
         self._least, self._enough = LEAST[where], ENOUGH[where]
         self._begun = self._at_once = self._waits = False
-        self._reports = self._workers = 0
+        self._reports = self._tasks = self._workers = 0
         self._pace, self._cost = 1.0, 0.0
         self._spent = self._done = self._chunk = 0.0
 
     def begin(
-        self, seen: Measured, workers: int, spent: float | None, *, waits: bool = False
+        self,
+        seen: Measured,
+        workers: int,
+        spent: float | None,
+        *,
+        waits: bool = False,
+        alone: bool = False,
     ) -> None:
         """Be told that a call relies on such a pool, of *workers*; what was *seen* in the caller.
 
-        That may be nothing yet, but a task that goes on, and *waits*.
+        That may be nothing yet, but a task that goes on, and *waits*.  It is *alone* if nothing
+        else could be faster but the caller.
 
         *spent* seconds went into its making.  None: it was not there at once, and begins with its
         first report: what lies before is the start.
         """
         self._waits, self._pace, self._cost = waits or seen.waits, seen.pace, seen.cost_here
         self._workers = workers
+        self._least = min(LEAST[self._where], ALONE) if alone else LEAST[self._where]
         self._begun = self._at_once = spent is not None
         self.spend(spent or 0.0)
 
@@ -75,10 +95,12 @@ class Comparison:
         """Add what a worker tells: the caller, too, as long as it runs tasks beside the pool."""
         if self._begun:
             self._reports += 1
+            self._tasks += len(report.values)
             threads = self._where == "threads"
             done = report.cpu / self._pace if threads else report.seconds
             if self._cost and (threads or self._at_once):
-                done = min(done, len(report.values) * self._cost)
+                free = threads and report.cpu > FREE * self._pace * report.seconds
+                done = min(done, len(report.values) * self._cost * (GROWN if free else 1.0))
             self._done += done
             self._chunk += (done - self._chunk) / min(self._reports, LATELY)
             if self._spent > 2 * FADING:
@@ -88,7 +110,8 @@ class Comparison:
     @property
     def speed(self) -> float:
         """How many times as fast as the loop the pool is; infinite before it can be told."""
-        if self._waits or self._reports < self._workers or self._spent < self._enough:
+        began = self._reports >= self._workers and self._spent >= self._enough
+        if self._waits or not began or (self._tasks < 2 * self._workers and self._spent < LONG):
             return float("inf")
         under_way = self._workers * self._chunk / 2 if self._at_once else 0.0
         return (self._done + under_way) / self._spent

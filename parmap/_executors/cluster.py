@@ -107,8 +107,8 @@ class Cluster(Queued):
         elif monotonic() >= self._deserted_at:
             self._deserted_at = inf
             warn(
-                f"parmap: the cluster has had no worker for {DESERTED:g} s; the call goes on when one "
-                "joins, and without deadline= waits for it for ever"
+                f"parmap: the cluster has had no worker for {DESERTED:g} s; the call goes on when "
+                "one joins, and waits for ever without deadline="
             )
         self._limited = self._most is not None and self._most < workers
         return max(1, workers if self._most is None else min(workers, self._most))

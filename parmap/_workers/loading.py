@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     Packages = frozenset[str]
 
 
-PER_MODULE = 0.0015
+PER_MODULE = 0.001
 """Seconds that the import of a module takes: numpy, pandas, scipy.optimize, sympy, networkx and
-emcee took 1.2 to 2.8 ms for each of their 140 to 850 modules, on two cores that others used, too,
-and half of that alone."""
+emcee took 0.6 to 1.4 ms for each of their 140 to 850 modules, and twice as long on two cores that
+others used, too: that is told apart, see `Measured.busy`."""
 
 MOST = 32  # functions that are looked at for one
 

@@ -1,4 +1,4 @@
-"""lmfit Minimizer.brute, one map of 625 tasks, 0.6 ms each"""
+"""lmfit Minimizer.brute, one map of 2,401 tasks, 0.3 ms each"""
 
 import lmfit
 import numpy as np
@@ -25,7 +25,7 @@ def program(map_, seen):
     params.add("width", value=0.8, min=0.5, max=2.0)
     params.add("wave", value=0.2, min=0.0, max=1.0)
     fit = lmfit.Minimizer(residual, params, fcn_args=(seen,))
-    best = fit.minimize(method="brute", Ns=5, workers=map_)
+    best = fit.minimize(method="brute", Ns=7, workers=map_)
     return [float(value) for value in best.brute_x0], float(best.brute_fval)
 
 

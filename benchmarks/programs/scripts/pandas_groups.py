@@ -1,4 +1,4 @@
-"""pandas, 250 groups of a DataFrame, 2.5 ms each"""
+"""pandas, 500 groups of a DataFrame, 1.2 ms each"""
 
 import numpy as np
 import pandas as pd
@@ -8,10 +8,10 @@ from benchmarks.programs.measure import measure
 
 def prepare(turn):
     random = np.random.default_rng(turn)
-    size = 50_000
+    size = 100_000
     return pd.DataFrame(
         {
-            "shop": random.integers(0, 250, size),
+            "shop": random.integers(0, 500, size),
             "price": random.lognormal(2.0, 1.0, size).round(2),
             "count": random.integers(1, 9, size),
             "kind": random.choice(["fruit", "bread", "cheese", "wine"], size),

@@ -1,4 +1,4 @@
-"""SciPy brute, one map of 4,489 tasks, 0.08 ms each"""
+"""SciPy brute, one map of 10,000 tasks, 0.05 ms each"""
 
 import numpy as np
 from scipy.optimize import brute
@@ -17,7 +17,7 @@ def potential(point, grid):
 
 
 def program(map_, grid):
-    ranges = [slice(-2.0, 2.0, 0.06), slice(-2.0, 2.0, 0.06)]
+    ranges = [slice(-2.0, 2.0, 0.04), slice(-2.0, 2.0, 0.04)]
     best, value, _, _ = brute(
         potential, ranges, args=(grid,), full_output=True, finish=None, workers=map_
     )

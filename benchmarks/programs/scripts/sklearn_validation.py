@@ -1,4 +1,4 @@
-"""scikit-learn, cross-validation as a loop: 30 fits, 14 ms each"""
+"""scikit-learn, cross-validation as a loop: 60 fits, 9 ms each"""
 
 from itertools import product
 
@@ -21,7 +21,7 @@ def program(map_, inputs):
         model = DecisionTreeClassifier(max_depth=depth, random_state=0)
         return model.fit(xs[train], ys[train]).score(xs[test], ys[test])
 
-    folds = list(KFold(5).split(xs))
+    folds = list(KFold(10).split(xs))
     return [float(found) for found in map_(score, product(range(2, 8), folds))]
 
 
