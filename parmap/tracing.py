@@ -42,7 +42,7 @@ class trace:  # noqa: N801 - named and used like a function
     `asyncio.to_thread`, `Pool` and `executor="threads"` have.  Traces nest: the outer one sees what
     the inner one sees.  A call in another process, by a task say, is not seen.
 
-    Each task is timed where it runs, of those that take less than 100 us several together.  That
+    Each task is timed where it runs, of those that take less than 300 us several together.  That
     costs some per cent of a call of tiny tasks, a call outside of such a block nothing.  A trace
     keeps at most 20,000 chunks, 200,000 moments between tasks, 20,000 inputs as text and 1,000
     calls, some 15 MB; what is more is added up all the same.

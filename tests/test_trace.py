@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
+from time import perf_counter
 
 import pytest
 import work
@@ -31,6 +32,7 @@ from parmap._records.work import Call, Loss, Report, Timing
 from parmap._views.figures import Figures, Reading, figures
 from parmap._views.report import LINES, WIDTH, report
 from parmap._views.verdict import verdict
+from parmap._workers.tasks import GRAIN
 
 
 def only(t):
@@ -586,8 +588,14 @@ def test_the_page_is_small_for_many_tasks():
 
 def test_each_task_is_in_the_picture():
     """Where tasks take longer than what is timed together, each has its own end in the picture."""
+
+    def task(x):
+        end = perf_counter() + 2 * GRAIN
+        while perf_counter() < end:
+            pass
+
     with trace() as t:
-        pmap(lambda x: sum(range(20_000)), range(50), executor="processes", chunksize=10, workers=2)
+        pmap(task, range(50), executor="processes", chunksize=10, workers=2)
 
     data = json.loads(Page(saved(t, "html")).scripts[0])
     for row in data["rows"]:

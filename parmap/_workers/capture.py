@@ -213,12 +213,15 @@ def begin(header: tuple[Any, ...], status: Status, output: Output | None = None)
 def _prepare(terms: bytes, status: Status, output: Output | None) -> Capture | None:
     """Have streams, loggers and warnings lead to the capture that is returned."""
     global _heard
-    if terms != _heard[0]:  # nearly always they are those of the call before
+    there = sys.modules.get("parmap._workers.hooks")
+    if terms != _heard[0]:
         _heard = terms, pickle.loads(terms)
+    elif _own is not None and _leads_here() and (there is None or there.are_set()):
+        return _own  # nearly always all is as in the call before
     caller, live, terminals, with_warnings, loggers = _heard[1]
     if caller == home():  # an executor of somebody's own making runs it at once
         return None
-    if with_warnings or loggers or "parmap._workers.hooks" in sys.modules:
+    if with_warnings or loggers or there is not None:
         from . import hooks
 
         hooks.enter(loggers, current, with_warnings=with_warnings, lent=output is None)
@@ -231,6 +234,10 @@ def _prepare(terms: bytes, status: Status, output: Output | None) -> Capture | N
                 _streams[name] = ours = Stream(kind, now, terminal=terminal)
             setattr(sys, name, ours)
     return Capture(status, output or new_output(), live=live)
+
+
+def _leads_here() -> bool:
+    return all(type(getattr(sys, name, None)) is Stream for name in ("stdout", "stderr"))
 
 
 def end(capture: Capture | None, answer: Message, *, lent: bool = False) -> None:

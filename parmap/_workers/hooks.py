@@ -64,6 +64,15 @@ def enter(
     _set(loggers or _NOTHING)
 
 
+def are_set() -> bool:
+    """Tell whether `enter` would change nothing, if the caller said the same again."""
+    return (
+        not _warned
+        and sys.modules["warnings"].showwarning is _relay_warning
+        and (_call_handlers is not None or "logging" not in sys.modules)
+    )
+
+
 def leave() -> None:
     """Let loggers be as they were."""
     global _before
