@@ -2,10 +2,10 @@
 
 parmap without an option beside what an engine, or joblib on it, offers itself: all on one cluster,
 in turns, in the same run.  *time*: seconds for the tasks, in units of the shortest time possible.
-What would take longer than a while gets so many tasks fewer, and the time is scaled.  For the
-closure also how many MB crossed the loopback device meanwhile.  *a chunk*: processor time of the
-caller, and of Dask's scheduler, for a chunk of one task that does nothing; with these, a simulation
-says what many workers would make of it.
+What would take longer than a while gets so many tasks fewer, and the time is scaled; so do the
+others with the closure.  For that also how many MB crossed the loopback device meanwhile.  *a
+chunk*: processor time of the caller, and of Dask's scheduler, for a chunk of one task that does
+nothing; with these, a simulation says what many workers would make of it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 WORKERS = 2
 LONGEST = 30.0  # seconds that one measurement may take; then it gets fewer tasks
+FEW = 8  # tasks of others that get 100 MB each: 400 filled 20 GB of memory, and Dask stood still
 TRIAL = 500  # tasks of the call before the first round, which is not measured
 LARGE = 100_000_000  # bytes of the large closure
 CHUNKS = 2_000  # chunks of one task each, for the cost of a chunk
@@ -192,12 +193,12 @@ def loopback() -> int:
     return sum(int(line.split()[1]) for line in lines if line.split()[0] == "lo:")
 
 
-def affordable(way: Way, load: Load) -> int:
+def affordable(name: str, way: Way, load: Load) -> int:
     """Try *way*; return how many tasks of *load* it can do in the longest time allowed."""
     n = min(TRIAL, load.tasks)
     seconds_of(way, abs, n)  # workers are ready then
     if load.large:
-        return load.tasks
+        return load.tasks if name == "parmap" else FEW
     a_task = seconds_of(way, task_of(load), n) / n
     return max(n, min(load.tasks, round(LONGEST / a_task)))
 
@@ -211,7 +212,7 @@ def rounds_of(
     counts = {}
     for name, way in ways.items():
         try:
-            counts[name] = affordable(way, load)
+            counts[name] = affordable(name, way, load)
         except Exception as error:
             say(f"{load.title}: {name}: {type(error).__name__}: {error}")
     for number in range(rounds):
