@@ -27,8 +27,8 @@ and not sent yet when it dies, runs again: that are tasks of less than this."""
 
 FAR = 25.0
 """Times the work in a chunk where a cluster's engine hands it out: through client, scheduler and
-network that takes 3 to 5 ms of processor time, more than half of it the caller's.  More would hand
-out results later, and leave a cluster busy for longer after a call that was given up."""
+network that takes 3 ms of processor time, beside other work 5, a good part of it the caller's.
+More would hand out results later, and keep a cluster busy after a call that was given up."""
 
 SOLO = 0.5
 """Seconds of work in a chunk where nothing runs beside it, that could wait for it to end."""
