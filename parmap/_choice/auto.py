@@ -173,7 +173,7 @@ class Auto(Executor):
         """Make the pool; if it cannot be made, everything stays here."""
         workers, began = self._facts.workers, perf_counter()
         try:
-            self._pool = Pool(self._make(choice), workers, began)
+            self._pool = Pool(self._make(choice), choice.where, workers, began)
         except PackingTooSlow:
             self._facts.seen.unpacked = choice.packing
             self._come_back()

@@ -106,6 +106,7 @@ class Chooser:
                 facts.seen.modules = modules(*self._sample)
             facts.modules = facts.seen.modules
             look_out(facts, self._call.fn)
+        facts.untried = not (self._sample or facts.seen.moved)
         self._last = decide(facts)
         if self._last.where == "processes":
             facts.can_start = can_start()
@@ -149,11 +150,11 @@ class Chooser:
         seen.tasks += len(report.values)
         seen.wall += report.seconds
         seen.cpu += report.cpu
-        if not report.worker and self.facts.pool != "threads":
-            seen.ran_here(len(report.values), report.seconds)
+        if not report.worker:
+            if self.facts.pool != "threads":  # which slow the caller down
+                seen.ran_here(len(report.values), report.seconds)
             if self.comparison is not None:
                 self.comparison.add(report)
-        if not report.worker:
             seen.delayed += self._delayed(report)
         if report.values and not report.caught:
             self._sample = report.chunk.items[0], report.values[0]

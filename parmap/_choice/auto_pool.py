@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from .._engine.interfaces import Executor
     from .._records.work import Chunk, Report
+    from .serial_or_parallel import Where
 
 
 BOOTING = 0.005
@@ -27,18 +28,19 @@ class Pool:
 
     Attributes:
         made: when it was made, in seconds of `perf_counter`.
-        spent: how long that took if a worker was ready then; None if none was.
+        spent: how long that took if a worker process was ready then; else None: what threads do
+            first says little either, for they meet locks, and new memory.
         away: whether it is relied on: the caller only schedules.
         leaving: whether it gets no more chunks, for it was slower than the loop.
         sent: the chunks that it has.
     """
 
-    def __init__(self, executor: Executor, workers: int, began: float) -> None:
+    def __init__(self, executor: Executor, where: Where, workers: int, began: float) -> None:
         """Take over *executor*, whose making *began* at that time of `perf_counter`."""
         self.executor = executor
         self.made = perf_counter()
         at_once = executor.ready or executor.window > 0
-        self.spent = self.made - began if at_once else None
+        self.spent = self.made - began if at_once and where == "processes" else None
         self.away = self.leaving = False
         self.sent: list[Chunk] = []
         self._workers = workers

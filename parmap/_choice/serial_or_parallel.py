@@ -201,6 +201,7 @@ class Facts:
         watched: whether another thread looks at the tasks while they run here.
         fleeting: whether an item is of no use any more once the next is drawn.
         earlier: whether *seen* is of an earlier call.
+        untried: whether no item and result is at hand to see what it costs to move them.
         long: seconds that a task has taken and goes on; 0.0 if none is longer than usual.
         long_cpu: seconds of processor time of these; *long_delayed*: that no processor was free.
         modules: those that items and results come from.
@@ -211,7 +212,7 @@ class Facts:
 
     start = WARM_START
     gil = can_start = threads = True
-    watched = fleeting = earlier = coming = False
+    watched = fleeting = earlier = untried = coming = False
     lost = 0.0
     loading = long = long_cpu = long_delayed = 0.0
     modules: frozenset[str] = frozenset()
@@ -318,6 +319,7 @@ def decide(facts: Facts) -> Choice:
         (gain < start, "serial", LITTLE_LEFT if facts.loading < start else TO_LOAD),
         (moving > cost * saved, "serial", "moving its data costs {moving:.2g} s a task"),
         (seen.unsendable, "serial", "{unsendable}"),
+        (facts.untried, "serial", "what it costs to move the data is to be seen"),
         (seen.is_doubted("processes", left), "serial", SLOWER),
         (too_large, "serial", TOO_LARGE),
         (
