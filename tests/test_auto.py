@@ -83,6 +83,7 @@ OLD = {"earlier": True}
         (facts(seen(0.1), **OLD), "processes", "10 s are left", False),
         (facts(seen(0.1, cpu=0), **OLD), "serial", "whether tasks wait, as in an earlier", False),
         (facts(seen(0.1, 10, 0, 9, 9), **OLD), "threads", "tasks of 0.1 s mostly wait", False),
+        (facts(seen(0.1), untried=True, **OLD), "serial", "what it costs to move the data", False),
         # a task that is long now
         (facts(Measured(), long=0.03), "processes", "a task takes more than 0.03 s", False),
         (facts(Measured(), long=0.03, gil=False), "threads", "a task takes more than", False),
@@ -399,6 +400,19 @@ def test_many_small_calls_get_workers(slow):
     assert chosen[:enough] == [[]] * enough
     assert ["processes"] in chosen[enough:]
     assert worlds[chosen.index(["processes"])].pools[0].log
+
+
+def test_a_known_function_is_not_sent_out_before_its_data_was_weighed(slow):
+    """Where an earlier call has sent nothing, the next one runs a task before it sends any."""
+    items = [bytes(10**8) for _ in range(4)]
+    world = World(len)
+    known = Measured()
+    known.tasks, known.wall, known.cpu, known.length = 10, 1.0, 1.0, 10
+    history.remember(len, known)
+    slow["wall"] = 0.05
+
+    assert results(world, items) == [10**8] * 4
+    assert world.asked == []
 
 
 def test_what_the_items_need_is_known_to_the_next_call(slow):

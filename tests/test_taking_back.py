@@ -10,7 +10,8 @@ from worlds import Pool, World, facts, results, seen
 from parmap._choice import auto, auto_facts, auto_pool, history
 from parmap._choice.comparison import ENOUGH, Comparison
 from parmap._choice.serial_or_parallel import LOOKS, MOST_DOUBT, WARM_START, Measured, decide
-from parmap._records.work import Chunk, Report
+from parmap._engine.source import Source
+from parmap._records.work import Call, Chunk, Report
 
 pytestmark = pytest.mark.usefixtures("forget")
 
@@ -143,6 +144,28 @@ def useless(clock, cpu):
             return reports
 
     return Useless
+
+
+def test_what_the_caller_does_beside_threads_counts_for_them(clock):
+    """The seconds of a long task in the caller, beside which threads were started, are no loss."""
+    call, source = Call(abs, "item"), Source((range(100),))
+    chooser = auto_facts.Chooser(call, source, 2, None)
+    chooser.facts.pool = "threads"
+    chooser.compare(0.0)
+    with chooser.spending:
+        clock[0] += 0.5
+    chooser.measure(told(0.5))
+    for _ in range(4):
+        assert chooser.accept(told(0.01))
+
+    assert chooser.comparison.speed > 1
+    assert chooser.reconsider() is None
+
+
+def test_the_start_of_threads_is_not_held_against_them():
+    """A pool of threads is watched from its first report on, one of warm processes at once."""
+    assert auto_pool.Pool(Pool(abs), "threads", 2, 0.0).spent is None
+    assert auto_pool.Pool(Pool(abs), "processes", 2, 0.0).spent > 0
 
 
 def test_processes_that_lose_are_left(slow, clock, caplog):
