@@ -313,9 +313,8 @@ def test_a_bar_moves_while_no_task_ends(side_by_side, bars, tmp_path, monkeypatc
 def test_an_input_without_a_length_shows_what_was_drawn(bars):
     """Where there is no total, the postfix tells how many items are under way; at the end none."""
     with closing(pimap(abs, iter(range(10**6)), progress=bars, executor="threads")) as results:
-        next(results)
+        assert any("drawn=" in only(bars).postfix for _ in results)
         assert only(bars).total is None
-        assert "drawn=" in only(bars).postfix
 
     bars.made.clear()
     pmap(abs, iter(range(100)), progress=bars, executor="threads")
