@@ -5,7 +5,8 @@ came of it, in this call and in those before: where they are small, no single on
 counts is how many seconds of tasks the pool does in a second of the call:
 
 - of threads, the processor time, or what the tasks would have taken here if that is less: those
-  that wait for the lock take time and do nothing, and those that hand it over spend time on that;
+  that wait for the lock take time and do nothing, and those that hand it over spend time on that
+  (those that never waited may be somewhat larger than what was seen here);
 - of processes, the time: if it is less than a second, the rest went into moving data.  Other
   programs slow down the tasks there as they would here, and change nothing.  Of small calls, which
   come again and again, at most what their tasks have taken here: two cores may share more than one
