@@ -68,9 +68,10 @@ def check_iterables(iterables: tuple[object, ...], door: str, also: tuple[str, .
     """Raise TypeError unless all can be iterated, or have one of the methods in *also*."""
     if not iterables:
         raise TypeError(f"{door}() needs at least one iterable after the function")
-    for position, iterable in enumerate(iterables, 1 if door in ("pcall", "picall") else 2):
+    for before, iterable in enumerate(iterables):
         kind = type(iterable)
         if not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__") or _has(kind, also)):
+            position = before + (1 if door in ("pcall", "picall") else 2)
             cure = ""
             if isinstance(iterable, int) and position > 2:
                 cure = (

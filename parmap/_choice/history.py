@@ -61,12 +61,14 @@ def run_at_once(call: Call, source: Source) -> Report | None:
     if (known := recall(call.fn)) is None:
         return None
     total = known.length if source.total is None else source.total  # if need be, as the last time
-    expected = max(total * known.cost, WARM_START)
-    if expected > SMALL or (expected > WARM_START and not _stays(known, call, total)):
+    expected = total * known.cost
+    tiny = expected <= WARM_START
+    if not tiny and (expected > SMALL or not _stays(known, call, total)):
         return None
+    budget = 2 * (WARM_START if tiny else expected)
     # A length is a hint: one item more is asked for, which tells whether the input has ended.
-    report = run_here(call, Chunk(0, source.here(total + 1)), 2 * expected, with_cpu=False)
-    if expected > WARM_START:
+    report = run_here(call, Chunk(0, source.here(total + 1)), budget, with_cpu=False)
+    if not tiny:
         known.ran_here(len(report.values), report.seconds)
     known.length = len(report.values)
     return report

@@ -44,14 +44,16 @@ class Slice:
         if isinstance(position, slice):
             begin, end, _ = position.indices(len(self))
             return Slice(self._wholes, self._begin + begin, self._begin + end)
-        item = tuple(whole[self._begin + position] for whole in self._wholes)
-        return item[0] if len(item) == 1 else item
+        at, wholes = self._begin + position, self._wholes
+        return wholes[0][at] if len(wholes) == 1 else tuple(whole[at] for whole in wholes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if length_of(self._wholes) < self._end:
             raise RuntimeError("the input became shorter during the call")
-        parts = [whole[self._begin : self._end] for whole in self._wholes]
-        return _itself, (parts[0] if len(parts) == 1 else list(zip(*parts, strict=True)),)
+        part = slice(self._begin, self._end)
+        if len(self._wholes) == 1:
+            return _itself, (self._wholes[0][part],)
+        return _itself, (list(zip(*(whole[part] for whole in self._wholes), strict=True)),)
 
     def ends_at(self, position: int) -> bool:
         """Tell whether the input has, as things stand, no item at *position* of this part."""

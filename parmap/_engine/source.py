@@ -124,11 +124,13 @@ class Source(Feed):
         return items
 
     def _part(self, n: int) -> Any:
-        if self._has_changed():
+        if self._original is not None and self._has_changed():
             name = "Set" if type(self._original) is set else "dictionary"  # as Python says it
             self.fail(RuntimeError(f"{name} changed size during iteration"))
             return ()
-        end = max(self.drawn, min(self.drawn + n, length_of(self._wholes)))
+        end, length = self.drawn + n, length_of(self._wholes)
+        if end > length:
+            end = max(self.drawn, length)
         if len(self._wholes) == 1 and type(self._wholes[0]) not in (list, tuple):
             part: Any = self._wholes[0][self.drawn : end]  # of a range or an array: sent as such
         else:

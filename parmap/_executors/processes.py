@@ -109,7 +109,7 @@ class Processes(Executor):
         return not self._ahead
 
     def submit(self, chunk: Chunk) -> None:
-        if (worker := self._choose(len(chunk))) is None:
+        if (worker := self._choose(chunk)) is None:
             self._requeue(chunk, "there is no worker for it")
             return
         try:
@@ -167,10 +167,10 @@ class Processes(Executor):
         finally:
             self._lease.close()
 
-    def _choose(self, tasks: int) -> WorkerProcess | None:
-        """Return a worker that may do so many *tasks* more; None if there cannot be one."""
+    def _choose(self, chunk: Chunk) -> WorkerProcess | None:
+        """Return a worker that may still do the tasks of *chunk*; None if there cannot be one."""
         while worker := self._lease.take(self._call.digest if self._call else b""):
-            if self._most is None or worker.served + tasks <= self._most:
+            if self._most is None or worker.served + len(chunk) <= self._most:
                 return worker
             self._lease.retire(worker, GRACE)
         self.workers = self.window = len(self._lease)
@@ -220,7 +220,7 @@ class Processes(Executor):
             self._lease.abortive = 0
             report = self._words.answered(worker, call.report(chunk, message))
             worker.served += len(report.values)
-            if kind == DONE:
+            if kind == DONE and (worker.missing or chunk.start == LOAD):
                 _has_loaded(call, worker, report.seconds if chunk.start == LOAD else None)
             if chunk.start != LOAD:
                 self._news.append(report)

@@ -35,9 +35,10 @@ def function_of(fn: Any) -> FunctionType | None:
 
 def asynchronous(fn: Any) -> int:
     """Tell how what a call of *fn* makes has to be awaited: COROUTINE, ASYNC_GENERATOR, or 0."""
+    if type(fn) is BuiltinFunctionType:
+        return 0
     function = fn if type(fn) is FunctionType else function_of(fn)
-    flags = 0 if function is None else function.__code__.co_flags
-    return flags & (COROUTINE | ASYNC_GENERATOR)
+    return 0 if function is None else function.__code__.co_flags & (COROUTINE | ASYNC_GENERATOR)
 
 
 UNMAPPED = (

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from .._records.machine import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any
 
 
@@ -71,6 +72,17 @@ class Spawning:
     def DupFd(self, number: int) -> Handed:  # noqa: N802 - so it is called there
         """Return what is pickled in the place of a descriptor.  multiprocessing asks for this."""
         return Handed(number)
+
+
+def spawning() -> AbstractContextManager[Spawning]:
+    """Return one to enter: always the same, which shares nothing, while there is nothing to share.
+
+    That saves a third of a microsecond for each message.
+    """
+    return _nothing if sys.modules.keys().isdisjoint(_MODULES) else Spawning()
+
+
+_nothing = nullcontext(Spawning())
 
 
 def cure(error: BaseException) -> BaseException:

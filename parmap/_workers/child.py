@@ -49,13 +49,23 @@ if TYPE_CHECKING:
     from .._records.failure import Caught
     from .status_block import Status
 
+    resource: Any
+else:
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        resource = None
 
+LIMITED = [
+    getattr(resource, f"RLIMIT_{name}", 0) for name in ("AS", "CPU", "DATA", "FSIZE", "NOFILE")
+]
 STACK_GLOBAL = b"\x93"  # the opcode before which a pickle names a class or a function
 
 # What this process has loaded, be it a worker of ours or of another pool, and by which initializers
 # it was prepared: by their digests, with the globals that each has set.
 _calls = FunctionCache()
 _loading = RLock()  # those of other pools may have several threads
+_nothing = nullcontext()
 _initialized: dict[bytes, dict[str, Any]] = {}
 _granted: list[tuple[int, int]] | None = None  # the limits of this process, once initialized
 
@@ -111,7 +121,7 @@ def handle_request(
             status[SINCE] = loaded
             status[RUNNING] = MOVING
         where = ""
-        with handed(handles[number:]) if handles else nullcontext():
+        with handed(handles[number:]) if handles else _nothing:
             arrived = load(request.body, buffers)
             chunk = Chunk(start, arrived.obj)
         if start == messages.LOAD:
@@ -311,19 +321,13 @@ def _next(pipe: Channel, watch: select.poll) -> Message:
 
 def _peak() -> int:
     """Return how much memory this process has had at most, in bytes; 0 where nobody says it."""
-    try:
-        import resource
-    except ImportError:  # not POSIX
+    if resource is None:
         return 0
     unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return unit * peak
 
 
 def _limits() -> list[tuple[int, int]]:
     """Return what this process may have of what tasks may limit for themselves."""
-    try:
-        import resource
-    except ImportError:  # not POSIX
-        return []
-    names = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
-    return [resource.getrlimit(getattr(resource, name)) for name in names]
+    return list(map(resource.getrlimit, LIMITED)) if resource is not None else []

@@ -18,7 +18,7 @@ from .._records.c_modules import signal
 from .._records.machine import above_streams, interpreter
 from .._records.stack_frames import PACKAGE
 from .._wire.channel import STALLED, Message, Watched
-from .._wire.locks_and_queues import Spawning
+from .._wire.locks_and_queues import spawning
 from .._wire.messages import (
     DONE,
     FORGET,
@@ -175,7 +175,7 @@ class WorkerProcess:
             enter = LAST_STATE  # but for what other tasks have changed
             if self.state != environment.state:
                 enter, tracker = NEW_STATE, environment.tracker
-        with Spawning() as handles:
+        with spawning() as handles:
             request = call.request(
                 chunk,
                 budget,
