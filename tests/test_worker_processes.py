@@ -775,6 +775,39 @@ def test_filters_import_nothing(tmp_path, monkeypatch):
         assert pmap(lambda _: "dear_to_import" in sys.modules, [1], **TWO) == [False]
 
 
+def test_a_program_without_filters_has_none_set(script):
+    """Where the caller has not imported warnings, workers keep the filters of the interpreter."""
+    done = script("""
+import sys
+import parmap
+def count(_):
+    import warnings
+    return len(warnings.filters)
+[there] = parmap.pmap(count, [0], executor="processes")
+sys.modules.pop("warnings", None)
+print(there == count(0))
+""")
+
+    assert done.stdout == "True\n"
+
+
+def test_filters_of_joblibs_workers_are_left_alone():
+    """In workers of joblib a call sets no filters but to relay, and then for itself alone."""
+    joblib = pytest.importorskip("joblib")
+
+    def filters(_):
+        return [entry[0] for entry in warnings.filters]
+
+    def without():
+        return joblib.Parallel(2)(map(joblib.delayed(filters), [0, 1]))
+
+    before = without()
+
+    assert pmap(filters, [0, 1], executor="joblib", workers=2) == [[], []]
+    assert without() == before
+    assert pmap(filters, [0, 1], executor="joblib", workers=2, relay=False) == before
+
+
 def test_strings_have_the_same_hash_in_all_workers(script):
     """hash(str) agrees among the workers, and what they start does not inherit how."""
     done = script("""

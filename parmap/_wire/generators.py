@@ -8,7 +8,6 @@ the same numbers.  Whoever did not mean that is told once a call.
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from threading import current_thread
 
 from .._records.stack_frames import warn
@@ -133,4 +132,6 @@ def _path(generator: Any, parts: dict[str, Any]) -> str:
 
 def owner_of(place: str, method: str) -> Any:
     """Return the generator whose *method* stands in the module *place*."""
+    from importlib import import_module
+
     return getattr(import_module(place), method).__self__

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from functools import lru_cache
 
 from .._records.c_modules import pickle
 from .._records.machine import grant, imported, usable_cpus
@@ -149,7 +150,7 @@ def _filters() -> list[tuple[str, bytes]] | None:
     module = imported("warnings")
     if getattr(module, "filters", None) is None:
         return None
-    filters, known = list(_its_filters(module)), _pickled
+    filters, known = list(filters_of(module)), _pickled
     if filters != known[0]:
         pickles = []
         for entry in filters:
@@ -161,7 +162,7 @@ def _filters() -> list[tuple[str, bytes]] | None:
     return known[1]
 
 
-def _its_filters(warnings: Any) -> list[Any]:
+def filters_of(warnings: Any) -> list[Any]:
     """Return the filters that hold here: of this thread, where they may be."""
     found: list[Any] = getattr(warnings, "_get_filters", lambda: warnings.filters)()
     return found
@@ -192,7 +193,7 @@ def enter(state: bytes, tracker: int | None = None) -> None:
         _state = loads(state)
     if tracker is not None:
         _use_tracker(tracker)
-    directory, path, environment, argv, limits, decimals, filters, share, authkey, _ = _state
+    directory, path, environment, argv, limits, decimals, _, share, authkey, _ = _state
     recursion, digits, mask = limits
     with suppress(OSError):  # it was deleted: stay, as the caller does
         os.chdir(directory)
@@ -218,8 +219,7 @@ def enter(state: bytes, tracker: int | None = None) -> None:
         *numbers, traps = decimals
         context: Any = decimal.Context
         decimal.setcontext(context(*numbers, [], [getattr(decimal, name) for name in traps]))
-    if filters is not None:
-        set_filters()
+    set_filters()
     if authkey is not None and (authkey[0] or "multiprocessing.process" in sys.modules):
         from multiprocessing import process
 
@@ -237,19 +237,30 @@ def _use_tracker(fd: int) -> None:
         os.close(unused)
 
 
+_entry = lru_cache(256)(loads)  # each worker is told of the same filters again and again
+
+
 def set_filters() -> None:
-    """Set the filters of warnings whose categories are known here.
+    """Set the caller's filters of warnings whose categories are known here, if it has any.
 
     The others need a module, which is not imported for them: there are no such warnings yet.
     """
+    if _state is None or (known := _state[6]) is None:
+        return
     import warnings
 
     filters = []
-    for module, pickled in (_state and _state[6]) or ():
+    for module, pickled in known:
         if module in sys.modules:
             with suppress(Exception):  # of a category that is not found here
-                filters.append(loads(pickled))
-    current = _its_filters(warnings)
-    if current != filters:
-        warnings.resetwarnings()  # has everything that was said before forgotten
-        current.extend(filters)
+                filters.append(_entry(pickled))
+    if filters_of(warnings) != filters:
+        filter_by(filters)
+
+
+def filter_by(filters: list[Any]) -> None:
+    """Have these *filters*, and what was said before forgotten."""
+    import warnings
+
+    warnings.resetwarnings()
+    filters_of(warnings).extend(filters)

@@ -13,6 +13,7 @@ from contextlib import suppress
 from .._records.c_modules import pickle
 from .._records.written import LOG, WARNING
 from .._wire.pickling import dumps, loads
+from .environment import filter_by, filters_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ _NOTHING: Any = {"root": 30}, 0, {}  # as a program begins: only warnings, and n
 
 _entered: Any = _NOTHING  # what the caller has said last
 _before: Any = None  # the levels of a process that is not ours
+_filters: list[Any] | None = None  # and its filters of warnings
 _call_handlers: Any = None  # what was there before ours
 _showwarning: Any = None
 _warned = True  # something was shown, by ours or by others' functions, and would not be again
@@ -51,7 +53,7 @@ def enter(
     global _before, _current
     _current = current
     if with_warnings or "warnings" in sys.modules:
-        _catch_warnings()
+        _catch_warnings(lent=lent)
     if loggers is None and "logging" not in sys.modules:
         return
     import logging
@@ -74,8 +76,11 @@ def are_set() -> bool:
 
 
 def leave() -> None:
-    """Let loggers be as they were."""
-    global _before
+    """Let loggers and filters of warnings be as they were."""
+    global _before, _filters
+    if _filters is not None:
+        filter_by(_filters)
+        _filters = None
     if _before is not None:
         _set(_before)
         _set(_NOTHING, only_remember=True)
@@ -149,22 +154,26 @@ def _packed(record: LogRecord) -> bytes:
     return pickle.dumps((fields, list(odd)))
 
 
-def _catch_warnings() -> None:
-    """Catch what is shown; and what was said in an earlier call shall be said in this."""
-    global _showwarning, _warned
+def _catch_warnings(*, lent: bool) -> None:
+    """Catch what is shown; and what was said in an earlier call shall be said in this.
+
+    In a process that is not ours nothing is filtered meanwhile: the caller does it.
+    """
+    global _showwarning, _warned, _filters
     import warnings
 
     # One that was set after ours, as by `logging.captureWarnings`, may call ours.
     if _showwarning is None or warnings.showwarning is _showwarning:
         _showwarning = warnings.showwarning
         warnings.showwarning = _relay_warning
-    if not _warned and warnings.showwarning is _relay_warning:
+    known = not lent or _filters is not None
+    if known and not _warned and warnings.showwarning is _relay_warning:
         return  # to change the filters costs more than all else here
     _warned = False
-    filters: Any = getattr(warnings, "_get_filters", lambda: warnings.filters)()
-    kept = list(filters)
-    warnings.resetwarnings()
-    filters.extend(kept)
+    now = list(filters_of(warnings))
+    if not known:
+        _filters = now
+    filter_by([] if lent else now)
 
 
 def _relay_warning(
