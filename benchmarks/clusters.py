@@ -40,6 +40,9 @@ LONGEST = 30.0  # seconds that one measurement may take; then it gets fewer task
 FEW = 8  # tasks of others that get 100 MB each: 400 filled 20 GB of memory, and Dask stood still
 TRIAL = 500  # tasks of the call before the first round, which is not measured
 LARGE = 100_000_000  # bytes of the large closure
+SETTLING = 2.0
+"""Seconds before a measurement, after a call that does nothing: joblib's actors take workers of Ray
+with them, and Ray starts others, which takes a core of whoever comes next."""
 CHUNKS = 2_000  # chunks of one task each, for the cost of a chunk
 
 
@@ -217,6 +220,8 @@ def rounds_of(
             say(f"{load.title}: {name}: {type(error).__name__}: {error}")
     for number in range(rounds):
         for name, n in counts.items():
+            seconds_of(ways[name], abs, WORKERS)
+            time.sleep(SETTLING)
             before = loopback()
             found[name].append(measured(ways[name], load, n))
             crossed[name].append((loopback() - before) / 1e6)

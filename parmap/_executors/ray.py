@@ -3,7 +3,7 @@
 A chunk and its answer are bytes that we pickle: for Ray's pickler they would be a dozen objects.
 Ray tries no chunk again, and has none in its queue unless others use the cluster, too: what it has
 cannot be taken back, as `ray.cancel` of a task that has just begun or ended aborts this process
-(seen with Ray 2.60).  A worker waits 6 ms for its next chunk, of half a second.
+(seen with Ray 2.60).  A worker waits 3 to 6 ms for its next chunk, of half a second.
 """
 
 from __future__ import annotations
