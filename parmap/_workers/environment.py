@@ -238,19 +238,24 @@ def _use_tracker(fd: int) -> None:
 
 
 _entry = lru_cache(256)(loads)  # each worker is told of the same filters again and again
+_first: list[Any] | None = None  # the filters that the interpreter began with
 
 
 def set_filters() -> None:
     """Set the caller's filters of warnings whose categories are known here, if it has any.
 
-    The others need a module, which is not imported for them: there are no such warnings yet.
+    The others need a module, which is not imported for them: there are no such warnings yet.  A
+    caller that has none has those of a fresh interpreter.
     """
-    if _state is None or (known := _state[6]) is None:
+    global _first
+    if _state is None:  # this process is another's
         return
     import warnings
 
-    filters = []
-    for module, pickled in known:
+    if _first is None:
+        _first = list(filters_of(warnings))
+    filters = _first if _state[6] is None else []
+    for module, pickled in _state[6] or ():
         if module in sys.modules:
             with suppress(Exception):  # of a category that is not found here
                 filters.append(_entry(pickled))
