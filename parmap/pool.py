@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
@@ -12,7 +13,7 @@ from ._choice.arguments import check_callable
 from ._choice.background import TERMINATED, Background
 from ._choice.options import check, over, resolve
 from ._choice.plan import count
-from ._engine.async_result import AsyncResult
+from ._engine.async_result import AsyncResult, submit_to
 from ._records.errors import short_repr
 from ._records.machine import usable_cpus
 from ._records.stack_frames import shorten
@@ -85,8 +86,10 @@ class _Tasks:
         the pool; they may submit tasks, but not wait for them.
         """
         self._check_open()
-        background, future = self._background, self.submit(fn, *args, **(kwds or {}))
-        return AsyncResult(future, lambda: background.is_here, callback, error_callback)
+        check_callable(fn, "Pool.apply_async", awaits=False)
+        background, task = self._background, (fn, tuple(args), dict(kwds or {}))
+        submit = partial(background.submit, task)
+        return AsyncResult(submit, lambda: background.is_here, callback, error_callback)
 
     def map_async(
         self,
@@ -131,10 +134,9 @@ class _Tasks:
                 # Nothing in there refers to this object: one that is dropped is closed.
                 begin, name = self._mapping.append, "parmap-pool-maps"
                 self._maps = ThreadPoolExecutor(1, name, lambda: begin(current_thread()))
-            run = copy_context().run
-            future = self._maps.submit(run, self._all, call, method, (items,), chunksize, {})
-        mapping = self._mapping
-        return AsyncResult(future, lambda: current_thread() in mapping, *callbacks)
+            work = partial(copy_context().run, self._all, call, method, (items,), chunksize, {})
+            submit, mapping = partial(submit_to, self._maps, work), self._mapping
+            return AsyncResult(submit, lambda: current_thread() in mapping, *callbacks)
 
     def _all(
         self,
@@ -333,7 +335,8 @@ class Pool(_Tasks):
         return f"<parmap.Pool: {where}, {self.size} workers, {self._state}>"
 
     def __reduce__(self) -> Any:
-        return _serial, ({k: v for k, v in self._options.items() if k not in LOST},)
+        kept = {name: value for name, value in self._options.items() if name not in LOST}
+        return partial(Pool, executor="serial", **kept), ()
 
 
 def _without_size(
@@ -344,7 +347,3 @@ def _without_size(
     if chunksize is None and hasattr(kind, "__index__") and not hasattr(kind, "__iter__"):
         return iterables[:-1], iterables[-1]  # an array has both
     return iterables, chunksize
-
-
-def _serial(options: dict[str, Any]) -> Pool:
-    return Pool(executor="serial", **options)

@@ -342,6 +342,27 @@ def test_a_callback_that_would_wait_for_ever_is_told(processes, method):
     assert "a callback cannot wait" in raised[0]
 
 
+@pytest.mark.parametrize("method", ["apply_async", "map_async"])
+def test_callbacks_run_in_a_thread_of_the_pool(processes, monkeypatch, method):
+    """However soon a result is there, its callback does not run in the thread that asked for it."""
+    add = concurrent.futures.Future.add_done_callback
+
+    def add_late(future, done):  # who registers after the task was handed out is too late
+        concurrent.futures.wait([future], 0.2)
+        add(future, done)
+
+    monkeypatch.setattr(concurrent.futures.Future, "add_done_callback", add_late)
+    threads = []
+
+    def callback(_):
+        threads.append(threading.current_thread())
+
+    getattr(processes, method)(work.double, (1,), callback=callback).wait(PATIENCE)
+
+    assert threads != [threading.current_thread()]
+    assert len(threads) == 1
+
+
 def test_a_callback_that_raises_harms_nobody(processes, caplog):
     """What a callback raises is logged, as a Future's is, and the pool goes on."""
     result = processes.apply_async(work.double, (1,), callback=lambda _: 1 / 0)

@@ -26,6 +26,7 @@ from .launch import launch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from concurrent.futures import Future
     from typing import Any
 
@@ -59,13 +60,20 @@ class Background:
         self._stopped = False
         self._process = os.getpid()
 
-    def submit(self, task: tuple[Any, Any, Any]) -> Future[Any]:
-        """Return the future of *task*.  Raises ValueError after `close`."""
+    def submit(
+        self, task: tuple[Any, Any, Any], done: Callable[[Future[Any]], object] | None = None
+    ) -> Future[Any]:
+        """Return the future of *task*, with *done* as a callback.  Raises ValueError after `close`.
+
+        It has the callback before the task can end: so that is called in the thread of this.
+        """
         from concurrent.futures import Future  # 10 ms
 
         if self._process != os.getpid():  # the thread is the parent's
             self._start_afresh()
         future: Future[Any] = Future()
+        if done is not None:
+            future.add_done_callback(done)
         self._tasks.put((future, task))
         if self._thread is None:
             self._start()

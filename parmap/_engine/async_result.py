@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     Callback = Callable[[Any], object] | None
+    Done = Callable[[Future[Any]], object]
 
 T = TypeVar("T")
 
@@ -24,17 +25,19 @@ class AsyncResult(Generic[T]):
 
     def __init__(
         self,
-        future: Future[T],
+        submit: Callable[[Done], Future[T]],
         is_here: Callable[[], bool],
         callback: Callback = None,
         error_callback: Callback = None,
     ) -> None:
-        """Call back what *future* brings; *is_here* tells whether its thread is the current one."""
-        self._future = future
+        """Call back what the future brings that *submit* returns, which has its argument called.
+
+        *is_here* tells whether the thread that does so is the current one.
+        """
         self._is_here = is_here
         self._callbacks = callback, error_callback
         self._finished = Event()
-        future.add_done_callback(self._finish)
+        self._future = submit(self._finish)
 
     def _finish(self, future: Future[T]) -> None:
         callback, error_callback = self._callbacks
@@ -82,6 +85,25 @@ class AsyncResult(Generic[T]):
         if not self.ready():
             raise ValueError(f"{self!r} is not ready")
         return not self._future.cancelled() and self._future.exception() is None
+
+
+def submit_to(executor: Executor, work: Callable[[], T], done: Done) -> Future[T]:
+    """Have *executor* call *work*; return the future, with *done* as a callback.
+
+    It has the callback before the work begins: so that is called in the executor's thread.
+    """
+    has_callback = Event()
+
+    def begin() -> T:
+        has_callback.wait()
+        return work()
+
+    future = executor.submit(begin)
+    try:
+        future.add_done_callback(done)
+    finally:
+        has_callback.set()
+    return future
 
 
 def _timeout_error() -> type[TimeoutError]:
