@@ -73,7 +73,8 @@ def _from(whole: Sequence[Any], begin: int) -> Iterator[Any]:
     if type(whole) not in (list, tuple):
         return iter(whole[begin:])
     items: Any = iter(whole)
-    items.__setstate__(begin)  # goes there at once; `islice` would step
+    if begin:
+        items.__setstate__(begin)  # goes there at once; `islice` would step
     return items  # type: ignore[no-any-return]
 
 

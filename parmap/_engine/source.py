@@ -75,11 +75,13 @@ class Source(Feed):
         """Tell whether no item comes any more."""
         if self.ended or not self.indexed:
             return self.ended
-        return self.drawn >= length_of(self._wholes) and not self._has_changed()
+        if self._original is not None and self._has_changed():
+            return False
+        return self.drawn >= length_of(self._wholes)
 
     def _has_changed(self) -> bool:
         """Tell whether what was copied has another size now, for which its iterator raises."""
-        return self._original is not None and len(self._original) != len(self._wholes[0])
+        return len(self._original) != len(self._wholes[0])
 
     def fail(self, error: Exception) -> None:
         """Keep *error*, which the input has raised, and end."""

@@ -223,7 +223,7 @@ class Report:
     @property
     def is_whole(self) -> bool:
         """Whether all tasks of the chunk were run, and none has failed."""
-        return len(self.values) == len(self.chunk) and not self.caught
+        return len(self.values) == len(self.chunk.items) and not self.caught
 
 
 class Batch:
