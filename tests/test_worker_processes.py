@@ -792,6 +792,14 @@ print(count(0))
     assert len(set(done.stdout.split())) == 1, done.stdout
 
 
+@pytest.mark.parametrize("executor", ["processes", "futures", "multiprocessing"])
+def test_each_message_meets_the_callers_filters(executor):
+    """A worker has the caller's filters for each chunk that it gets, not only for the first."""
+    options = {"executor": executor, "workers": 1, "chunksize": 1}
+
+    assert pmap(warn, range(4), **options) == [warn(x) for x in range(4)]
+
+
 def test_filters_of_joblibs_workers_are_left_alone():
     """In workers of joblib a call sets no filters but to relay, and then for itself alone."""
     joblib = pytest.importorskip("joblib")

@@ -226,6 +226,11 @@ def enter(state: bytes, tracker: int | None = None) -> None:
         process.current_process().authkey = authkey[1]
 
 
+def has_state() -> bool:
+    """Tell whether this process has entered a state: else it is another's, lent to us."""
+    return _state is not None
+
+
 def _use_tracker(fd: int) -> None:
     """Register resources where the caller does: they are to survive this process."""
     from multiprocessing import resource_tracker
@@ -248,7 +253,7 @@ def set_filters() -> None:
     caller that has none has those of a fresh interpreter.
     """
     global _first
-    if _state is None:  # this process is another's
+    if not has_state():
         return
     import warnings
 

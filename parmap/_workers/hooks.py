@@ -13,7 +13,7 @@ from contextlib import suppress
 from .._records.c_modules import pickle
 from .._records.written import LOG, WARNING
 from .._wire.pickling import dumps, loads
-from .environment import filter_by, filters_of
+from .environment import filter_by, filters_of, has_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -157,10 +157,13 @@ def _packed(record: LogRecord) -> bytes:
 def _catch_warnings(*, lent: bool) -> None:
     """Catch what is shown; and what was said in an earlier call shall be said in this.
 
-    In a process that is not ours nothing is filtered meanwhile: the caller does it.
+    In a process that is lent nothing is filtered meanwhile: the caller does it.  One of a pool of
+    ours has the caller's filters.
     """
     global _showwarning, _warned, _filters
     import warnings
+
+    lent = lent and not has_state()
 
     # One that was set after ours, as by `logging.captureWarnings`, may call ours.
     if _showwarning is None or warnings.showwarning is _showwarning:
