@@ -65,7 +65,7 @@ class Background:
     ) -> Future[Any]:
         """Return the future of *task*, with *done* as a callback.  Raises ValueError after `close`.
 
-        It has the callback before the task can end: so that is called in the thread of this.
+        The task does not begin before the callback is registered: the thread of this calls it.
         """
         from concurrent.futures import Future  # 10 ms
 

@@ -30,9 +30,10 @@ class AsyncResult(Generic[T]):
         callback: Callback = None,
         error_callback: Callback = None,
     ) -> None:
-        """Call back what the future brings that *submit* returns, which has its argument called.
+        """Call back when the future is done that *submit* returns, with what it brings.
 
-        *is_here* tells whether the thread that does so is the current one.
+        *submit* is given what to call then, and sees to it that the pool's thread does.  *is_here*
+        tells whether that thread is the current one.
         """
         self._is_here = is_here
         self._callbacks = callback, error_callback
@@ -90,7 +91,7 @@ class AsyncResult(Generic[T]):
 def submit_to(executor: Executor, work: Callable[[], T], done: Done) -> Future[T]:
     """Have *executor* call *work*; return the future, with *done* as a callback.
 
-    It has the callback before the work begins: so that is called in the executor's thread.
+    The work does not begin before the callback is registered: a thread of the executor calls it.
     """
     has_callback = Event()
 

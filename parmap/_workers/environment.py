@@ -243,7 +243,7 @@ def _use_tracker(fd: int) -> None:
 
 
 _entry = lru_cache(256)(loads)  # each worker is told of the same filters again and again
-_first: list[Any] | None = None  # the filters that the interpreter began with
+_first: list[Any] | None = None  # those that the interpreter began with
 
 
 def set_filters() -> None:

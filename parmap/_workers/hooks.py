@@ -163,20 +163,19 @@ def _catch_warnings(*, lent: bool) -> None:
     global _showwarning, _warned, _filters
     import warnings
 
-    lent = lent and not has_state()
-
+    lifts = lent and not has_state()
+    lifts_now = lifts and _filters is None
     # One that was set after ours, as by `logging.captureWarnings`, may call ours.
     if _showwarning is None or warnings.showwarning is _showwarning:
         _showwarning = warnings.showwarning
         warnings.showwarning = _relay_warning
-    known = not lent or _filters is not None
-    if known and not _warned and warnings.showwarning is _relay_warning:
+    if not lifts_now and not _warned and warnings.showwarning is _relay_warning:
         return  # to change the filters costs more than all else here
     _warned = False
     now = list(filters_of(warnings))
-    if not known:
+    if lifts_now:
         _filters = now
-    filter_by([] if lent else now)
+    filter_by([] if lifts else now)
 
 
 def _relay_warning(
