@@ -9,7 +9,7 @@ The house, from the roof down; a module imports from its own folder and from tho
                    auto_thread refusals comparison serial_or_parallel history
     _executors/    one place to run tasks each, and what adapters of other pools share
                    serial threads coroutines processes queued futures multiprocessing joblib
-                   cluster dask dask_client ray ray_connection contained
+                   cluster dask dask_client ray ray_connection contained deaths
                    marshalling pool_workers start_method report_queue last_words
     _workers/      the life of a worker process, and what tasks find around them
                    process program warm lease loading waker timeout status_block parent_death

@@ -84,15 +84,25 @@ def test_calls_by_joblib_in_dask_do_not_end_each_other():
 
 @pytest.mark.usefixtures("_dask")
 def test_a_task_that_kills_workers_of_dask_fails_by_joblib():
-    """What Dask gives up after it has cost several workers is a crash, and the rest is there."""
+    """The culprit is a crash, which costs as many workers as Dask allows, and the rest is there."""
     results = pmap(die, range(6), chunksize=1, on_error="return", executor="joblib")
 
     assert results[:3] + results[4:] == [0, 1, 2, 4, 5]
     assert results[3].kind == "crash"
 
 
-def die(x):
-    if x == 3:
+def test_a_task_that_waits_behind_one_that_kills_its_worker_is_not_blamed_by_joblib():
+    """Dask counts a death against all that the worker had; here it is known which task it was."""
+    with clusters.dask(1), joblib.parallel_config(backend="dask"):
+        results = pmap(partial(die, culprit=0), range(40), on_error="return", executor="joblib")
+
+    assert results[1:] == [*range(1, 40)]
+    assert results[0].kind == "crash"
+    assert "while it ran the task" in str(results[0].exception)
+
+
+def die(x, culprit=3):
+    if x == culprit:
         os.kill(os.getpid(), 9)
     return x
 

@@ -20,17 +20,15 @@ from __future__ import annotations
 import os
 import sys
 from concurrent.futures import BrokenExecutor, CancelledError
-from functools import partial
 from math import inf
 from queue import Empty
 from time import monotonic
 
 from .._engine.chunking import FAR, budget
-from .._records.errors import ExecutorUnavailable, WorkerCrashed
+from .._records.errors import ExecutorUnavailable
 from .._records.stack_frames import warn
 from .._records.work import Loss, Report
-from .._workers.tasks import nested
-from .contained import handle_contained
+from .deaths import Deaths
 from .marshalling import Marshaller, Pickled
 from .queued import ROUND, Queued
 
@@ -40,9 +38,6 @@ if TYPE_CHECKING:
 
     from .._records.work import Call, Chunk, Fate
 
-LOSSES = 3
-"""Workers that may die, each with the same chunk in a process beside it, until its tasks are to
-blame: Dask's default of `allowed-failures`.  Less blames tasks for machines that are taken away."""
 DESERTED = 30.0
 """Seconds without any worker until that is warned of.  Less, and clusters that grow from none are
 complained of; more, and who waits for one that will not come does not know it."""
@@ -66,12 +61,10 @@ class Cluster(Queued):
         self._most = most
         self._seeded = call.seed is not None
         self._shared = False  # whether workers are threads of a process, which share its state
-        self._deaths: dict[int, int] = {}  # of workers that had a task, by its index
+        self._deaths = Deaths()
         path: list[Any] = sys.path
         texts = (entry for entry in path if isinstance(entry, str))
         self._more_path = tuple(map(os.path.abspath, texts))
-        level = nested.get() + 1
-        self._contained = partial(handle_contained, level=level, more_path=self._more_path)
         self._pool = engine
         self._look_at = monotonic() + ROUND
         self._deserted_at = monotonic() + DESERTED
@@ -119,10 +112,7 @@ class Cluster(Queued):
     def _outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
         # After a death, who knows what other chunks would do.
         alone = self._timeout is not None or self._deaths or (self._seeded and self._shared)
-        return self._marshaller.outgoing(chunk, self._contained if alone else None)
-
-    def _losses(self, chunk: Chunk) -> int:
-        return max(self._deaths.get(chunk.start + i, 0) for i in range(len(chunk)))
+        return self._marshaller.outgoing(chunk, contained=bool(alone))
 
     def _next_completed(self, seconds: float | None) -> tuple[int | None, Any]:
         if monotonic() >= self._look_at:
@@ -163,9 +153,4 @@ class Cluster(Queued):
                 error = ExecutorUnavailable(str(error))
             self._reports.append(Report(chunk, [], loss=Loss(error, "error", "fail")))
             return
-        losses = self._losses(chunk) + 1
-        self._deaths |= {chunk.start + i: losses for i in range(len(chunk))}
-        crash = WorkerCrashed(f"a worker of the cluster died: {error}")
-        crash.__cause__ = error
-        fate: Fate = "requeue" if losses <= LOSSES else "bisect"
-        self._reports.append(Report(chunk, [], loss=Loss(crash, "crash", fate)))
+        self._reports.append(Report(chunk, [], loss=self._deaths.loss(chunk, error)))

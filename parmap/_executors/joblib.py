@@ -18,8 +18,10 @@ from weakref import WeakKeyDictionary
 
 from .._records.errors import ExecutorUnavailable
 from .._records.machine import imported, interpreter
+from .._records.work import Report
 from .._workers.parent_death import parent_pipe
 from .._workers.program_exit import at_the_end, finish_threads, first_at_exit
+from .deaths import Deaths
 from .marshalling import SHARED, InProcess, Marshaller, Pickled
 from .pool_workers import kill_workers
 from .queued import Queued
@@ -39,8 +41,10 @@ GRACE = 0.1
 PATIENCE = 1.0  # seconds to wait for another call that enters a Parallel or leaves it
 PRIVATE = ("_managed_backend", "_backend", "_effective_n_jobs")  # what we use of a Parallel
 
-# What the backends of clusters raise when a worker dies.
-DEATHS = ("KilledWorker", "ActorDiedError", "RayActorError", "WorkerCrashedError")
+# What the backends of clusters raise when a worker dies: Dask has others then, or starts one; the
+# pool of Ray's goes on handing tasks to the dead.
+DEATH_IN_DASK = "KilledWorker"
+DEATHS = (DEATH_IN_DASK, "ActorDiedError", "RayActorError", "WorkerCrashedError")
 
 # Calls that use a Parallel which nobody had entered: the first enters it, the last leaves it.
 # Guarded by `_turn`, and by the order of things: the collector may close a lost call in the middle.
@@ -182,6 +186,7 @@ class Joblib(Queued):
         except BaseException:
             _leave(self._parallel, id(self))
             raise
+        self._deaths = Deaths()
         self._inline = self._runs_inline()
         self._thread = get_ident()
         _begin_call(self._backend)
@@ -194,8 +199,8 @@ class Joblib(Queued):
     def _marshal(self, call: Call, seconds: float) -> Marshaller:
         if getattr(self._backend, "uses_threads", False):
             return InProcess(call, seconds, alone=self._runs_inline())
-        line = parent_pipe() if self._loky else None
-        return Pickled(call, seconds, workers=self.workers, line=line)
+        options: dict[str, Any] = {"line": parent_pipe()} if self._loky else {}
+        return Pickled(call, seconds, workers=self.workers, **options)
 
     def _runs_inline(self) -> bool:
         # Backends without futures (Sequential) run a task in `submit`; here the caller is as good.
@@ -228,14 +233,22 @@ class Joblib(Queued):
                 raise out.error
             (answer,) = self._backend.retrieve_result_callback(out)
         except Exception as error:
-            if type(error).__name__ in DEATHS:
-                raise BrokenExecutor(str(error)) from error
+            name = type(error).__name__
+            if name in DEATHS:
+                raise (_Died if name == DEATH_IN_DASK else BrokenExecutor)(str(error)) from error
             raise
         return answer
 
+    def _outgoing(self, chunk: Chunk) -> tuple[Any, ...]:
+        if self._deaths and isinstance(self._marshaller, Pickled):
+            return self._marshaller.outgoing(chunk, contained=True)
+        return super()._outgoing(chunk)
+
     def _lose(self, chunk: Chunk, error: Exception, then: Fate) -> None:
-        # What another's worker died of would take the next one.
-        super()._lose(chunk, error, then if self._loky else "fail")
+        if isinstance(error, _Died):
+            self._reports.append(Report(chunk, [], loss=self._deaths.loss(chunk, error)))
+        else:  # what another's worker died of would take the next one
+            super()._lose(chunk, error, then if self._loky else "fail")
 
     def _executor(self) -> Any:
         return getattr(self._backend, "_workers", None)
@@ -267,6 +280,10 @@ def _has_threads(backend: Any) -> bool:
     """Tell whether Dask's backend has workers that run several tasks at a time."""
     client = getattr(backend, "client", None)
     return client is not None and any(threads > 1 for threads in client.nthreads().values())
+
+
+class _Died(BrokenExecutor):
+    """Workers died with a chunk, by its task or by another that was there, and others go on."""
 
 
 class _Lost:

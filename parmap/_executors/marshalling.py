@@ -107,8 +107,7 @@ class Pickled:
         self._serialized = SerializedCall(call)
         self.budget = budget
         self._timeout = timeout
-        level = nested.get() + 1
-        self._perform = partial(handle_in_pool, level=level, **options)
+        self._options = {"level": nested.get() + 1, **options}
         self._put = put
         self._reference: tuple[bytes, Any] = b"", None
         self._workers = workers
@@ -116,12 +115,13 @@ class Pickled:
         self._carriers = 0  # chunks that are to have it along
         self._lacking = 0  # answers that it was not there
 
-    def outgoing(
-        self, chunk: Chunk, perform: Callable[[Message], Message] | None = None
-    ) -> tuple[Any, ...]:
-        """With *perform*, that is to be done with the request, instead of `handle_in_pool`."""
+    def outgoing(self, chunk: Chunk, *, contained: bool = False) -> tuple[Any, ...]:
+        """With *contained*, the chunk runs in a process of our own beside the pool's."""
         self._serialized.generators.tell()
-        perform = perform or self._perform
+        handle: Callable[..., Message] = handle_in_pool
+        if contained:
+            from .contained import handle_contained as handle
+        perform = partial(handle, **self._options)
         try:
             request = self._serialized.request(chunk, self.budget, self._timeout)
         except pickle.PicklingError as error:
