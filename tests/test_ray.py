@@ -38,8 +38,8 @@ def short():
 
 
 def note_and_wait(folder, x):
-    """Leave a file with this process's number, and go on once there is one named go."""
-    work.log(Path(folder, f"pid-{x}"), os.getpid())
+    """Leave this process's number in a file, and go on once there is one named go."""
+    work.log(Path(folder, "pids"), os.getpid())
     return work.wait_for(Path(folder, "go"), x)
 
 
@@ -61,8 +61,9 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(ray, tmp_path):
     """A SIGKILL for a worker in the middle of a map costs no result and blames no task."""
 
     def kill():
-        work.wait_until(lambda: list(tmp_path.glob("pid-*")), "the first task")
-        os.kill(int(next(tmp_path.glob("pid-*")).read_text()), signal.SIGKILL)
+        pids = tmp_path / "pids"  # it is there a moment before the first of them is in it
+        work.wait_until(lambda: pids.exists() and pids.read_text(), "the first task")
+        os.kill(int(pids.read_text().split()[0]), signal.SIGKILL)
         (tmp_path / "go").touch()
 
     killer = threading.Thread(target=kill)
