@@ -129,6 +129,11 @@ def refuse(x):
 def draw(_):
     return random.random(), random.gauss(0, 1)
 
+def die(x):
+    if x < 2:
+        os.kill(os.getpid(), 9)
+    return x
+
 ray.init(num_cpus=2, include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=False)
 register_ray()
 with joblib.parallel_config(backend="ray", n_jobs=2):
@@ -136,6 +141,9 @@ with joblib.parallel_config(backend="ray", n_jobs=2):
     assert os.getpid() not in pmap(lambda _: os.getpid(), range(20), executor="joblib")
     results = pmap(refuse, range(6), on_error="return", executor="joblib")
     assert [isinstance(one, Failure) for one in results] == [x == 3 for x in range(6)]
+    results = pmap(die, range(200), chunksize=1, on_error="return", executor="joblib")
+    assert [one.kind for one in results[:2]] == ["crash", "crash"]
+    assert results[2:] == [*range(2, 200)]
     drawn = pmap(draw, range(60), seed=5, executor="joblib")
     assert drawn == pmap(draw, range(60), seed=5, executor="serial")
 ray.shutdown()
@@ -146,7 +154,7 @@ print("the end")
 @pytest.mark.skipif(not installed("ray"), reason="Ray is not installed")
 @pytest.mark.timeout(200)
 def test_a_map_by_joblib_runs_in_ray(script, monkeypatch):
-    """By Ray's backend the list is the loop's, failures are told, and seeds are kept."""
+    """By Ray's backend the list is the loop's, what fails or dies does so alone, seeds hold."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
 
     assert "the end" in script(RAY).stdout

@@ -21,7 +21,9 @@ class Deaths:
     `contained`), which find the culprit: an engine only knows what else a worker had.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: int = LOSSES) -> None:
+        """A chunk is not to blame for so many deaths as are *allowed*."""
+        self._allowed = allowed
         self._losses: dict[int, int] = {}  # workers that died with a task, by its index
 
     def __bool__(self) -> bool:
@@ -34,5 +36,5 @@ class Deaths:
         self._losses |= dict.fromkeys(tasks, losses)
         crash = WorkerCrashed(f"a worker of the cluster died: {error}")
         crash.__cause__ = error
-        fate: Fate = "requeue" if losses <= LOSSES else "bisect"
+        fate: Fate = "requeue" if losses <= self._allowed else "bisect"
         return Loss(crash, "crash", fate)

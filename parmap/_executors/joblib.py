@@ -21,7 +21,7 @@ from .._records.machine import imported, interpreter
 from .._records.work import Report
 from .._workers.parent_death import parent_pipe
 from .._workers.program_exit import at_the_end, finish_threads, first_at_exit
-from .deaths import Deaths
+from .deaths import LOSSES, Deaths
 from .marshalling import SHARED, InProcess, Marshaller, Pickled
 from .pool_workers import kill_workers
 from .queued import Queued
@@ -41,10 +41,11 @@ GRACE = 0.1
 PATIENCE = 1.0  # seconds to wait for another call that enters a Parallel or leaves it
 PRIVATE = ("_managed_backend", "_backend", "_effective_n_jobs")  # what we use of a Parallel
 
-# What the backends of clusters raise when a worker dies: Dask has others then, or starts one; the
-# pool of Ray's goes on handing tasks to the dead.
-DEATH_IN_DASK = "KilledWorker"
-DEATHS = (DEATH_IN_DASK, "ActorDiedError", "RayActorError", "WorkerCrashedError")
+# What the backends of clusters raise when a worker dies.
+DEATHS = ("KilledWorker", "ActorDiedError", "RayActorError", "WorkerCrashedError")
+DEAD_ENDS = 20
+"""Times that Ray's pool, which gives each actor its turn, may hand a chunk to a dead one; then all
+count as dead.  More takes longer to say so, less blames what comes to the same one again."""
 
 # Calls that use a Parallel which nobody had entered: the first enters it, the last leaves it.
 # Guarded by `_turn`, and by the order of things: the collector may close a lost call in the middle.
@@ -186,7 +187,7 @@ class Joblib(Queued):
         except BaseException:
             _leave(self._parallel, id(self))
             raise
-        self._deaths = Deaths()
+        self._deaths = Deaths(LOSSES if hasattr(self._backend, "client") else DEAD_ENDS)
         self._inline = self._runs_inline()
         self._thread = get_ident()
         _begin_call(self._backend)
@@ -233,9 +234,8 @@ class Joblib(Queued):
                 raise out.error
             (answer,) = self._backend.retrieve_result_callback(out)
         except Exception as error:
-            name = type(error).__name__
-            if name in DEATHS:
-                raise (_Died if name == DEATH_IN_DASK else BrokenExecutor)(str(error)) from error
+            if type(error).__name__ in DEATHS:
+                raise _Died(str(error)) from error
             raise
         return answer
 
@@ -283,7 +283,7 @@ def _has_threads(backend: Any) -> bool:
 
 
 class _Died(BrokenExecutor):
-    """Workers died with a chunk, by its task or by another that was there, and others go on."""
+    """A worker of a cluster died that had the chunk, of that or of another; the rest goes on."""
 
 
 class _Lost:
