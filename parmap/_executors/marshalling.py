@@ -107,7 +107,8 @@ class Pickled:
         self._serialized = SerializedCall(call)
         self.budget = budget
         self._timeout = timeout
-        self._options = {"level": nested.get() + 1, **options}
+        level = nested.get() + 1
+        self._perform = partial(handle_in_pool, level=level, **options)
         self._put = put
         self._reference: tuple[bytes, Any] = b"", None
         self._workers = workers
@@ -118,10 +119,11 @@ class Pickled:
     def outgoing(self, chunk: Chunk, *, contained: bool = False) -> tuple[Any, ...]:
         """With *contained*, the chunk runs in a process of our own beside the pool's."""
         self._serialized.generators.tell()
-        handle: Callable[..., Message] = handle_in_pool
+        perform = self._perform
         if contained:
-            from .contained import handle_contained as handle
-        perform = partial(handle, **self._options)
+            from .contained import handle_contained
+
+            perform = partial(handle_contained, **perform.keywords)
         try:
             request = self._serialized.request(chunk, self.budget, self._timeout)
         except pickle.PicklingError as error:
